@@ -1,0 +1,1 @@
+//! Whether a request fits its limits, decided and reserved in one step.

@@ -1,0 +1,1 @@
+//! What a request consumed, read from the answer as it passes.

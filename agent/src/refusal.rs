@@ -1,0 +1,1 @@
+//! Refusals: one closed enum, one table, one body per dialect.

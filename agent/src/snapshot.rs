@@ -1,0 +1,111 @@
+//! A bundle with the indexes that requests need, built once per revision and shared by all cores.
+
+use attach_proto::{
+    bundle::{AccessRule, ApiKey, Bundle, IdentityProvider, Limit, Model, Tenant, Upstream},
+    id::{TenantId, UpstreamId},
+};
+use std::collections::HashMap;
+
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    bundle: Bundle,
+    tenants: HashMap<TenantId, usize>,
+    keys: HashMap<[u8; 32], usize>,
+    /// By issuer without its final slash: which form counts is known only from the issuer's metadata.
+    providers: HashMap<String, Vec<usize>>,
+    /// By public name and by alias, as written and canonical.
+    models: HashMap<String, usize>,
+    limits: HashMap<TenantId, Vec<usize>>,
+    access_rules: HashMap<TenantId, Vec<usize>>,
+    upstreams: HashMap<UpstreamId, usize>,
+}
+
+fn group_by<K: std::hash::Hash + Eq>(keys: impl Iterator<Item = K>) -> HashMap<K, Vec<usize>> {
+    let mut groups: HashMap<K, Vec<usize>> = HashMap::new();
+    for (index, key) in keys.enumerate() {
+        groups.entry(key).or_default().push(index);
+    }
+    groups
+}
+
+fn index_by<K: std::hash::Hash + Eq>(keys: impl Iterator<Item = K>) -> HashMap<K, usize> {
+    keys.enumerate().map(|(index, key)| (key, index)).collect()
+}
+
+impl Snapshot {
+    pub(crate) fn new(bundle: Bundle) -> Self {
+        let mut models = HashMap::new();
+        for (index, model) in bundle.models.iter().enumerate() {
+            for name in std::iter::once(&model.name).chain(&model.aliases) {
+                models.insert(canonical_model(name.as_str()), index);
+            }
+        }
+        Self {
+            tenants: index_by(bundle.tenants.iter().map(|tenant| tenant.id.clone())),
+            keys: index_by(bundle.keys.iter().map(|key| key.sha256)),
+            providers: group_by(
+                bundle
+                    .identity_providers
+                    .iter()
+                    .map(|provider| without_final_slash(&provider.issuer).to_owned()),
+            ),
+            models,
+            limits: group_by(bundle.limits.iter().map(|limit| limit.tenant.clone())),
+            access_rules: group_by(bundle.access_rules.iter().map(|rule| rule.tenant.clone())),
+            upstreams: index_by(bundle.upstreams.iter().map(|upstream| upstream.id.clone())),
+            bundle,
+        }
+    }
+
+    pub(crate) fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    pub(crate) fn tenant(&self, id: &TenantId) -> Option<&Tenant> {
+        self.bundle.tenants.get(*self.tenants.get(id)?)
+    }
+
+    /// The key with this SHA-256.
+    pub(crate) fn key(&self, sha256: &[u8; 32]) -> Option<&ApiKey> {
+        self.bundle.keys.get(*self.keys.get(sha256)?)
+    }
+
+    /// The providers of an issuer, one for each tenant that uses it; the form of the issuer is not yet checked.
+    pub(crate) fn providers(&self, issuer: &str) -> impl Iterator<Item = &IdentityProvider> {
+        let indexes = self.providers.get(without_final_slash(issuer)).map_or(&[][..], Vec::as_slice);
+        indexes.iter().filter_map(|&index| self.bundle.identity_providers.get(index))
+    }
+
+    pub(crate) fn model(&self, name: &str) -> Option<&Model> {
+        self.bundle.models.get(*self.models.get(&canonical_model(name))?)
+    }
+
+    pub(crate) fn limits(&self, tenant: &TenantId) -> impl Iterator<Item = &Limit> {
+        let indexes = self.limits.get(tenant).map_or(&[][..], Vec::as_slice);
+        indexes.iter().filter_map(|&index| self.bundle.limits.get(index))
+    }
+
+    pub(crate) fn access_rules(&self, tenant: &TenantId) -> impl Iterator<Item = &AccessRule> {
+        let indexes = self.access_rules.get(tenant).map_or(&[][..], Vec::as_slice);
+        indexes.iter().filter_map(|&index| self.bundle.access_rules.get(index))
+    }
+
+    pub(crate) fn upstream(&self, id: &UpstreamId) -> Option<&Upstream> {
+        self.bundle.upstreams.get(*self.upstreams.get(id)?)
+    }
+}
+
+fn without_final_slash(issuer: &str) -> &str {
+    issuer.strip_suffix('/').unwrap_or(issuer)
+}
+
+/// One name for the many that an engine takes for the same model: `tiny`, `TINY:latest` and
+/// `registry.ollama.ai/library/tiny:latest` all run `tiny` on Ollama. Limits and permissions go by this name.
+///
+/// Names of other engines are folded the same way: at worst two models that differ only in case share a limit.
+pub(crate) fn canonical_model(name: &str) -> String {
+    let lower = name.to_lowercase();
+    let name = lower.strip_prefix("registry.ollama.ai/").unwrap_or(&lower);
+    let name = name.strip_prefix("library/").unwrap_or(name);
+    name.strip_suffix(":latest").unwrap_or(name).to_owned()
+}

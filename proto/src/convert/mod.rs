@@ -1,0 +1,115 @@
+//! From the wire to the domain: the one place where a message becomes a [`Bundle`] or a [`UsageEvent`].
+//!
+//! Every error carries the path of the field as it is written in the file, such as `limits[2].window`.
+
+mod bundle;
+mod usage;
+
+use crate::{
+    bundle::{Bundle, JsonPointer},
+    id::InvalidId,
+    usage::UsageEvent,
+};
+use std::{fmt, str::FromStr, time::Duration};
+
+/// What is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// Path of the field, such as `keys[0].sha256`.
+    pub path: String,
+    /// A sentence without its subject, such as `must not be empty`.
+    pub problem: String,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.problem)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+impl Invalid {
+    fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { path: path.into(), problem: problem.into() }
+    }
+
+    /// The same problem seen from one level up.
+    fn below(self, parent: &str) -> Self {
+        let path = if self.path.is_empty() { parent.to_owned() } else { format!("{parent}.{}", self.path) };
+        Self { path, ..self }
+    }
+}
+
+/// Converts each item; an error gets the item's place.
+fn each<W, D>(
+    items: Vec<W>,
+    field: &str,
+    convert: impl Fn(W) -> Result<D, Invalid>,
+) -> Result<Vec<D>, Invalid> {
+    items
+        .into_iter()
+        .enumerate()
+        .map(|(index, item)| convert(item).map_err(|error| error.below(&format!("{field}[{index}]"))))
+        .collect()
+}
+
+fn id<T: FromStr<Err = InvalidId>>(text: &str, field: &str) -> Result<T, Invalid> {
+    text.parse().map_err(|error: InvalidId| Invalid::new(field, error.to_string()))
+}
+
+fn ids<T: FromStr<Err = InvalidId>>(texts: &[String], field: &str) -> Result<Vec<T>, Invalid> {
+    texts.iter().enumerate().map(|(index, text)| id(text, &format!("{field}[{index}]"))).collect()
+}
+
+fn pointer(text: &str, field: &str) -> Result<JsonPointer, Invalid> {
+    JsonPointer::parse(text).ok_or_else(|| {
+        Invalid::new(field, format!("{text:?} is not a JSON Pointer; write /{text} or see RFC 6901"))
+    })
+}
+
+/// `None` stays `None`; anything negative, zero or beyond what a clock can add is an error.
+fn positive_duration(wire: Option<pbjson_types::Duration>, field: &str) -> Result<Option<Duration>, Invalid> {
+    /// A year is longer than any wait or window here, and far from overflowing any clock.
+    const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+    let Some(wire) = wire else { return Ok(None) };
+    let seconds = u64::try_from(wire.seconds);
+    let nanos = u32::try_from(wire.nanos);
+    let (Ok(seconds), Ok(nanos)) = (seconds, nanos) else {
+        return Err(Invalid::new(field, "must not be negative"));
+    };
+    let duration =
+        Duration::from_secs(seconds.min(LONGEST.as_secs() + 1)) + Duration::from_nanos(nanos.into());
+    if duration.is_zero() || duration > LONGEST {
+        return Err(Invalid::new(field, "must be more than 0s and at most 366 days"));
+    }
+    Ok(Some(duration))
+}
+
+pub(crate) fn duration(duration: Duration) -> pbjson_types::Duration {
+    pbjson_types::Duration {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default(),
+    }
+}
+
+/// The enum value of a wire integer; a number that this version does not know is an error, never a default.
+fn known<E: TryFrom<i32>>(value: i32, field: &str) -> Result<E, Invalid> {
+    E::try_from(value).map_err(|_| Invalid::new(field, format!("{value} is not known to this version")))
+}
+
+impl TryFrom<crate::v1::Bundle> for Bundle {
+    type Error = Invalid;
+
+    fn try_from(wire: crate::v1::Bundle) -> Result<Self, Invalid> {
+        bundle::convert(wire)
+    }
+}
+
+impl TryFrom<crate::v1::UsageEvent> for UsageEvent {
+    type Error = Invalid;
+
+    fn try_from(wire: crate::v1::UsageEvent) -> Result<Self, Invalid> {
+        usage::convert(wire)
+    }
+}

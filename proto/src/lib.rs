@@ -1,0 +1,16 @@
+//! The contract between the planes of Attach Gateway.
+//!
+//! A [`bundle::Bundle`] is everything a gateway needs to serve; a [`usage::UsageEvent`] is what it reports. Both have
+//! a wire form in [`v1`], generated from the `.proto` files, and a domain form that is valid by construction. The
+//! `TryFrom` in [`bundle`] is the only way from the first to the second, whether the message came from a file, from the
+//! environment or from a stream, and its error names the path of the field.
+//!
+//! This crate depends on nothing else of the project.
+
+pub mod bundle;
+mod convert;
+pub mod id;
+pub mod usage;
+pub mod v1;
+
+pub use convert::Invalid;

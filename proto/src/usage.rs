@@ -1,0 +1,231 @@
+//! The immutable record of one request's consumption.
+
+use crate::{
+    id::{AgentId, KeyId, ModelName, PoolId, Revision, TenantId, UpstreamId},
+    v1,
+};
+use jiff::Timestamp;
+use std::{borrow::Cow, time::Duration};
+use uuid::Uuid;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct UsageEvent {
+    /// `UUIDv7` made at admission: the ticket, the reservation and this event are one.
+    pub event_id: Uuid,
+    pub occurred_at: Timestamp,
+    pub tenant: TenantId,
+    pub pool: Option<PoolId>,
+    pub agent: AgentId,
+    pub request_id: String,
+    pub operation: Cow<'static, str>,
+    pub dialect: Cow<'static, str>,
+    pub model: ModelName,
+    pub stream: bool,
+    pub principal: PrincipalSnapshot,
+    pub measures: Vec<MeasuredQuantity>,
+    pub outcome: Outcome,
+    /// The status that the caller got; `None` when it left before one was sent.
+    pub http_status: Option<u16>,
+    pub bundle_revision: Revision,
+    pub attempts: Vec<Attempt>,
+    pub time_to_first_byte: Option<Duration>,
+    pub duration: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct PrincipalSnapshot {
+    pub kind: PrincipalKind,
+    pub subject: String,
+    pub issuer: Option<String>,
+    pub key: Option<KeyId>,
+    pub groups: Vec<String>,
+    pub project: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrincipalKind {
+    User,
+    Service,
+    Key,
+    Did,
+}
+
+impl PrincipalKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Service => "service",
+            Self::Key => "key",
+            Self::Did => "did",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeasuredQuantity {
+    pub kind: Cow<'static, str>,
+    pub quantity: u64,
+    pub source: MeasureSource,
+}
+
+impl MeasuredQuantity {
+    pub const INPUT_TOKENS: &'static str = "input_tokens";
+    pub const OUTPUT_TOKENS: &'static str = "output_tokens";
+    /// Part of the input tokens that the engine took from its prefix cache.
+    pub const CACHED_INPUT_TOKENS: &'static str = "cached_input_tokens";
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MeasureSource {
+    Engine,
+    Estimated,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Complete,
+    ClientGone,
+    EngineError,
+    Cut,
+    TimedOut,
+}
+
+impl Outcome {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::ClientGone => "client_gone",
+            Self::EngineError => "engine_error",
+            Self::Cut => "cut",
+            Self::TimedOut => "timed_out",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    pub upstream: UpstreamId,
+    pub engine_model: ModelName,
+    pub http_status: Option<u16>,
+    /// In a word of the gateway's own, such as `connect_failed`.
+    pub error: Option<Cow<'static, str>>,
+}
+
+impl UsageEvent {
+    /// Sum of a kind of measure; `None` when the event has none of it.
+    pub fn quantity(&self, kind: &str) -> Option<u64> {
+        self.measures.iter().find(|measure| measure.kind == kind).map(|measure| measure.quantity)
+    }
+}
+
+// === to the wire ===
+
+impl From<&UsageEvent> for v1::UsageEvent {
+    fn from(event: &UsageEvent) -> Self {
+        // Destructured whole, so that a new field cannot be forgotten here.
+        let UsageEvent {
+            event_id,
+            occurred_at,
+            tenant,
+            pool,
+            agent,
+            request_id,
+            operation,
+            dialect,
+            model,
+            stream,
+            principal,
+            measures,
+            outcome,
+            http_status,
+            bundle_revision,
+            attempts,
+            time_to_first_byte,
+            duration,
+        } = event;
+        Self {
+            event_id: event_id.to_string(),
+            occurred_at: Some(timestamp(*occurred_at)),
+            tenant: tenant.to_string(),
+            pool: pool.as_ref().map(PoolId::to_string).unwrap_or_default(),
+            agent: agent.to_string(),
+            request_id: request_id.clone(),
+            operation: operation.to_string(),
+            dialect: dialect.to_string(),
+            model: model.to_string(),
+            stream: *stream,
+            principal: Some(principal.into()),
+            measures: measures.iter().map(Into::into).collect(),
+            outcome: v1::Outcome::from(*outcome).into(),
+            http_status: http_status.unwrap_or_default().into(),
+            bundle_revision: bundle_revision.0,
+            attempts: attempts.iter().map(Into::into).collect(),
+            time_to_first_byte: time_to_first_byte.map(crate::convert::duration),
+            duration: Some(crate::convert::duration(*duration)),
+        }
+    }
+}
+
+impl From<&PrincipalSnapshot> for v1::PrincipalSnapshot {
+    fn from(principal: &PrincipalSnapshot) -> Self {
+        let PrincipalSnapshot { kind, subject, issuer, key, groups, project } = principal;
+        Self {
+            kind: v1::PrincipalKind::from(*kind).into(),
+            subject: subject.clone(),
+            issuer: issuer.clone().unwrap_or_default(),
+            key: key.as_ref().map(KeyId::to_string).unwrap_or_default(),
+            groups: groups.clone(),
+            project: project.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl From<PrincipalKind> for v1::PrincipalKind {
+    fn from(kind: PrincipalKind) -> Self {
+        match kind {
+            PrincipalKind::User => Self::User,
+            PrincipalKind::Service => Self::Service,
+            PrincipalKind::Key => Self::Key,
+            PrincipalKind::Did => Self::Did,
+        }
+    }
+}
+
+impl From<&MeasuredQuantity> for v1::MeasuredQuantity {
+    fn from(measure: &MeasuredQuantity) -> Self {
+        let MeasuredQuantity { kind, quantity, source } = measure;
+        let source = match source {
+            MeasureSource::Engine => v1::MeasureSource::Engine,
+            MeasureSource::Estimated => v1::MeasureSource::Estimated,
+        };
+        Self { kind: kind.to_string(), quantity: *quantity, source: source.into() }
+    }
+}
+
+impl From<Outcome> for v1::Outcome {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Complete => Self::Complete,
+            Outcome::ClientGone => Self::ClientGone,
+            Outcome::EngineError => Self::EngineError,
+            Outcome::Cut => Self::Cut,
+            Outcome::TimedOut => Self::TimedOut,
+        }
+    }
+}
+
+impl From<&Attempt> for v1::Attempt {
+    fn from(attempt: &Attempt) -> Self {
+        let Attempt { upstream, engine_model, http_status, error } = attempt;
+        Self {
+            upstream: upstream.to_string(),
+            engine_model: engine_model.to_string(),
+            http_status: http_status.unwrap_or_default().into(),
+            error: error.as_deref().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+fn timestamp(at: Timestamp) -> pbjson_types::Timestamp {
+    pbjson_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
+}
