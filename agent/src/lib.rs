@@ -1,17 +1,48 @@
 //! The data plane of Attach Gateway: one process in front of the engines of a GPU host.
 //!
-//! A request goes through the stages of [`pipeline`] in this order, each taking the evidence of the one before by
-//! value, so that none can be left out:
+//! A request goes through the stages of `pipeline` in this order, each taking the evidence of the one before by value,
+//! so that none can be left out:
 //!
 //! classify → identify → read the ask → authorize → admit → route → forward → meter → settle
 //!
-//! Dependencies between the modules run one way; `tests/it/layering.rs` holds the list.
+//! Where things are: `cli` and `settings` are read once by `start`, which builds everything. `source` yields
+//! snapshots of the bundle, from a file or the environment, and the rest can't tell which. Each `core` is one thread
+//! with its own `pipeline` and `settle` task; what cores share is in `core::Shared`. `usage` is the durable spool and
+//! its reader.
+//!
+//! Dependencies between the modules run one way; a test of the `tests` crate holds the list.
 
+mod access_log;
+mod admin;
 mod admit;
+mod answer;
 mod ask;
+mod authorize;
+mod cli;
 mod clock;
+mod core;
+mod decisions;
+mod dial;
+mod fetch;
+mod forward;
 mod identify;
+mod json_edit;
+mod listen;
 mod meter;
+mod metrics;
+mod own_routes;
+mod pipeline;
 mod refusal;
+mod route;
+mod settings;
+mod settle;
 mod snapshot;
+mod source;
+mod start;
+mod telemetry;
 mod usage;
+
+/// Runs the command line, and gives the process's exit code.
+pub fn main() -> std::process::ExitCode {
+    cli::run()
+}

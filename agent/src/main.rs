@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `attach-gateway`. Everything is in the library, so that it can be tested.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    attach_gateway::main()
+}

@@ -1,9 +1,10 @@
 //! A bundle with the indexes that requests need, built once per revision and shared by all cores.
 
 use attach_proto::{
-    bundle::{AccessRule, ApiKey, Bundle, IdentityProvider, Limit, Model, Tenant, Upstream},
-    id::{TenantId, UpstreamId},
+    bundle::{AccessRule, ApiKey, Bundle, IdentityProvider, Limit, Model, QuotaStore, Tenant, Upstream},
+    id::{QuotaStoreId, TenantId, UpstreamId},
 };
+use http::HeaderValue;
 use std::collections::HashMap;
 
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Snapshot {
     limits: HashMap<TenantId, Vec<usize>>,
     access_rules: HashMap<TenantId, Vec<usize>>,
     upstreams: HashMap<UpstreamId, usize>,
+    /// `Authorization` for the engines that want one.
+    credentials: HashMap<UpstreamId, HeaderValue>,
 }
 
 fn group_by<K: std::hash::Hash + Eq>(keys: impl Iterator<Item = K>) -> HashMap<K, Vec<usize>> {
@@ -33,7 +36,7 @@ fn index_by<K: std::hash::Hash + Eq>(keys: impl Iterator<Item = K>) -> HashMap<K
 }
 
 impl Snapshot {
-    pub(crate) fn new(bundle: Bundle) -> Self {
+    pub(crate) fn new(bundle: Bundle, credentials: HashMap<UpstreamId, HeaderValue>) -> Self {
         let mut models = HashMap::new();
         for (index, model) in bundle.models.iter().enumerate() {
             for name in std::iter::once(&model.name).chain(&model.aliases) {
@@ -53,6 +56,7 @@ impl Snapshot {
             limits: group_by(bundle.limits.iter().map(|limit| limit.tenant.clone())),
             access_rules: group_by(bundle.access_rules.iter().map(|rule| rule.tenant.clone())),
             upstreams: index_by(bundle.upstreams.iter().map(|upstream| upstream.id.clone())),
+            credentials,
             bundle,
         }
     }
@@ -63,6 +67,10 @@ impl Snapshot {
 
     pub(crate) fn tenant(&self, id: &TenantId) -> Option<&Tenant> {
         self.bundle.tenants.get(*self.tenants.get(id)?)
+    }
+
+    pub(crate) fn quota_store(&self, id: &QuotaStoreId) -> Option<&QuotaStore> {
+        self.bundle.quota_stores.iter().find(|store| store.id == *id)
     }
 
     /// The key with this SHA-256.
@@ -88,6 +96,10 @@ impl Snapshot {
     pub(crate) fn access_rules(&self, tenant: &TenantId) -> impl Iterator<Item = &AccessRule> {
         let indexes = self.access_rules.get(tenant).map_or(&[][..], Vec::as_slice);
         indexes.iter().filter_map(|&index| self.bundle.access_rules.get(index))
+    }
+
+    pub(crate) fn credential(&self, upstream: &UpstreamId) -> Option<&HeaderValue> {
+        self.credentials.get(upstream)
     }
 
     pub(crate) fn upstream(&self, id: &UpstreamId) -> Option<&Upstream> {

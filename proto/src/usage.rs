@@ -19,7 +19,8 @@ pub struct UsageEvent {
     pub request_id: String,
     pub operation: Cow<'static, str>,
     pub dialect: Cow<'static, str>,
-    pub model: ModelName,
+    /// Public name, canonical; `None` for requests that are about no model.
+    pub model: Option<ModelName>,
     pub stream: bool,
     pub principal: PrincipalSnapshot,
     pub measures: Vec<MeasuredQuantity>,
@@ -152,7 +153,7 @@ impl From<&UsageEvent> for v1::UsageEvent {
             request_id: request_id.clone(),
             operation: operation.to_string(),
             dialect: dialect.to_string(),
-            model: model.to_string(),
+            model: model.as_ref().map(ModelName::to_string).unwrap_or_default(),
             stream: *stream,
             principal: Some(principal.into()),
             measures: measures.iter().map(Into::into).collect(),

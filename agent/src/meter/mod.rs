@@ -1,1 +1,39 @@
-//! What a request consumed, read from the answer as it passes.
+//! What a request consumed, read from the answer as it passes: [`Answer`] → the answer for the caller.
+//!
+//! A stream goes through [`MeteredBody`], which holds back nothing but its end. An answer in one piece is collected
+//! first when it is small, so that its counts stand in its headers and a broken one can still become an error.
+
+mod collect;
+mod stream;
+
+pub(crate) use collect::{Collected, collect};
+pub(crate) use stream::{Interrupted, MeteredBody};
+
+use crate::{admit::Durable, ask::Dialect, forward::Answer};
+use http::header::CONTENT_TYPE;
+use std::time::Duration;
+
+/// How long an end marker waits for its usage event. A commit takes well under a millisecond; a disk that stalls for
+/// a second is out of order, and the caller should not wait for it to mend.
+const DURABLE_WAIT: Duration = Duration::from_secs(1);
+
+/// Whether the event became durable in time.
+async fn recorded(durable: Durable) -> bool {
+    matches!(tokio::time::timeout(DURABLE_WAIT, durable).await, Ok(Ok(Ok(()))))
+}
+
+/// How the bytes of this answer are to be read; `None` for what carries no usage.
+fn wire_of(answer: &Answer) -> Option<Wire> {
+    let route = answer.ticket.ask().route();
+    if !route.operation.is_metered() {
+        return None;
+    }
+    let content_type = answer.head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = content_type.unwrap_or_default().to_ascii_lowercase();
+    Some(match route.dialect {
+        Dialect::OpenAi if content_type.starts_with("text/event-stream") => Wire::OpenAiSse,
+        Dialect::Anthropic if content_type.starts_with("text/event-stream") => Wire::AnthropicSse,
+        Dialect::Ollama if content_type.starts_with("application/x-ndjson") => Wire::OllamaNdjson,
+        dialect => Wire::Json(dialect),
+    })
+}

@@ -45,7 +45,7 @@ pub(super) fn convert(wire: v1::UsageEvent) -> Result<UsageEvent, Invalid> {
         request_id,
         operation: operation.into(),
         dialect: dialect.into(),
-        model: id(&model, "model")?,
+        model: if model.is_empty() { None } else { Some(id(&model, "model")?) },
         stream,
         principal: principal
             .ok_or_else(|| Invalid::new("", "is missing"))

@@ -1,0 +1,136 @@
+//! The request's body, whole and bounded.
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use std::{
+    future::Future as _,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+/// How long a caller may pause while it sends its body. Thirty seconds is what a bad mobile link recovers in.
+const BODY_IDLE: Duration = Duration::from_secs(30);
+
+/// Share of the machine's memory that all buffered bodies may take together.
+const MEMORY_SHARE: usize = 4;
+
+/// Assumed when the machine does not say how much memory it has.
+const FALLBACK_MEMORY: usize = 1 << 30;
+
+/// Why a body could not be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyFault {
+    TooLarge { limit: usize },
+    /// All bodies together fill their share of memory.
+    NoRoom,
+    TooSlow,
+    /// The caller went away, or its framing broke.
+    Broken,
+}
+
+/// What is left for buffered bodies, shared by all cores.
+#[derive(Debug, Clone)]
+pub(crate) struct BodyBudget(Arc<AtomicUsize>);
+
+impl BodyBudget {
+    pub(crate) fn of_this_machine() -> Self {
+        Self(Arc::new(AtomicUsize::new(total_memory().unwrap_or(FALLBACK_MEMORY) / MEMORY_SHARE)))
+    }
+
+    fn take(&self, bytes: usize) -> Option<Room> {
+        let take = |left: usize| left.checked_sub(bytes);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()?;
+        Some(Room { budget: self.clone(), bytes })
+    }
+}
+
+/// Bytes of the budget that are in use; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Room {
+    budget: BodyBudget,
+    bytes: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.budget.0.fetch_add(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// `MemTotal` of Linux, in bytes.
+fn total_memory() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
+}
+
+/// Reads it all. What it takes of the budget is held by the [`Room`], for as long as the bytes live.
+pub(crate) async fn collect(
+    mut body: Incoming,
+    limit: usize,
+    budget: &BodyBudget,
+) -> Result<(Bytes, Room), BodyFault> {
+    let declared = body.size_hint().exact().map(usize::try_from);
+    if matches!(declared, Some(Err(_))) || matches!(declared, Some(Ok(bytes)) if bytes > limit) {
+        return Err(BodyFault::TooLarge { limit });
+    }
+    // A body without a length could be as large as the limit, so that much must be free while it is read.
+    let expected = declared.and_then(Result::ok).unwrap_or(limit);
+    let mut room = budget.take(expected).ok_or(BodyFault::NoRoom)?;
+    let mut whole: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    while let Some(frame) = next_frame(&mut body).await? {
+        let Ok(data) = frame.into_data() else { continue };
+        let length = whole.as_ref().map_or(0, Bytes::len) + rest.len() + data.len();
+        if length > limit {
+            return Err(BodyFault::TooLarge { limit });
+        }
+        // Most bodies come in one piece, which is then taken as it is.
+        match whole.take() {
+            None if rest.is_empty() => whole = Some(data),
+            first => {
+                if let Some(first) = first {
+                    rest.reserve(expected.min(length * 2));
+                    rest.extend_from_slice(&first);
+                }
+                rest.extend_from_slice(&data);
+            }
+        }
+    }
+    let bytes = whole.unwrap_or_else(|| rest.freeze());
+    budget.0.fetch_add(room.bytes - bytes.len().min(room.bytes), Ordering::Relaxed);
+    room.bytes = bytes.len().min(room.bytes);
+    Ok((bytes, room))
+}
+
+async fn next_frame(body: &mut Incoming) -> Result<Option<http_body::Frame<Bytes>>, BodyFault> {
+    // The usual body is here already: no timer for it.
+    let mut frame = body.frame();
+    let now = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(std::pin::Pin::new(&mut frame).poll(context))
+    });
+    let polled = match now.await {
+        std::task::Poll::Ready(polled) => polled,
+        std::task::Poll::Pending => tokio::time::timeout(BODY_IDLE, frame).await.map_err(|_| BodyFault::TooSlow)?,
+    };
+    polled.transpose().map_err(|_| BodyFault::Broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_given_back_when_the_body_is_gone() {
+        let budget = BodyBudget(Arc::new(AtomicUsize::new(100)));
+        let room = budget.take(60).unwrap();
+        assert!(budget.take(60).is_none());
+        drop(room);
+        assert!(budget.take(100).is_some());
+    }
+}

@@ -1,0 +1,9 @@
+//! What the caller wants: the route's meaning, and the few fields of the body that policy needs.
+
+mod body;
+mod read;
+mod route;
+
+pub(crate) use body::{BodyBudget, BodyFault, collect};
+pub(crate) use read::{Ask, AskFault, read, read_without_body};
+pub(crate) use route::{Classified, Dialect, Operation, Route, RouteFault, classify};

@@ -1,0 +1,139 @@
+//! The command line.
+
+mod check;
+mod explain;
+
+use crate::{
+    clock::Clock,
+    settings::{Environment, InvalidSettings, Settings},
+    source::Source,
+    start, telemetry,
+    usage::{self, UsageArgs},
+};
+use clap::{Args, Parser, Subcommand};
+use std::{
+    io::{self, Write as _},
+    net::IpAddr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Verifies who calls your engine, enforces quotas, streams the answer through and counts the tokens.
+///
+/// Start it in front of Ollama:
+///
+///   OIDC_ISSUER=https://login.example.com/ OIDC_AUD=my-api attach-gateway
+///
+///   KEYS_FILE=keys.json attach-gateway --upstream <http://localhost:11434>
+///
+///   attach-gateway --config bundle.yaml
+#[derive(Debug, Parser)]
+#[command(name = "attach-gateway", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+}
+
+const AFTER_HELP: &str = "\
+Environment (a .env file in the working directory is read too; flags win over the environment, the environment \
+wins over .env):
+  OIDC_ISSUER, OIDC_AUD  identity provider and audience of the access tokens that callers present
+  KEYS_FILE              JSON file with API keys: {\"keys\": [\"sk-…\"]}; read again when it changes
+  ENGINE_URL             the engine, as --upstream; OLLAMA_HOST works too (URL, or host:port)
+  MAX_TOKENS_PER_MIN     tokens that each user may consume per window (60000); none means no limit
+  WINDOW                 length of that window in seconds (60)
+  REDIS_URL              share limits between gateways: redis://host:port
+  MAX_REQUEST_BYTES      largest request body (33554432)
+  AUTH0_DOMAIN, AUTH0_CLIENT  shown to browser front ends at /auth/config
+  RUST_LOG               what is logged on standard error (info); the access log goes to standard output";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show recorded usage by user and model
+    Usage(UsageArgs),
+    /// Check a bundle file, and say where it is wrong
+    Check {
+        /// YAML or JSON
+        file: PathBuf,
+    },
+    /// Say why a request was refused
+    Explain {
+        /// From the X-Request-Id header of the answer, or from the access log
+        request_id: String,
+        /// Folder with the gateway's state
+        #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE)]
+        state: PathBuf,
+    },
+}
+
+/// In the working directory, beside `.env`.
+pub(crate) const DEFAULT_STATE: &str = ".attach";
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address to listen on
+    #[arg(long, default_value = "0.0.0.0")]
+    pub(crate) host: IpAddr,
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// The engine, as http://host:port [default: http://localhost:11434]
+    #[arg(long, value_name = "URL")]
+    pub(crate) upstream: Option<String>,
+    /// Bundle file (YAML or JSON) with tenants, identity providers, keys, models, limits and upstreams; read again
+    /// when it changes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Folder for usage records, issuers' keys and refusals
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE)]
+    pub(crate) state: PathBuf,
+    /// Address of health checks and metrics [default: 127.0.0.1]
+    #[arg(long)]
+    pub(crate) admin_host: Option<IpAddr>,
+    /// Port of health checks and metrics [default: 1000 above --port]
+    #[arg(long)]
+    pub(crate) admin_port: Option<u16>,
+    /// Threads that serve requests [default: one for each core]
+    #[arg(long)]
+    pub(crate) workers: Option<NonZeroUsize>,
+    /// Seconds that open answers may go on after a signal to stop
+    #[arg(long, default_value_t = 60)]
+    pub(crate) grace: u64,
+}
+
+/// Runs the command, and gives the process's exit code.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = io::stdout().lock();
+    let result = match &cli.command {
+        None => {
+            drop(out);
+            serve(&cli.serve)
+        }
+        Some(Command::Usage(args)) => usage::run(args, Clock::System.now(), &mut out).map_err(Into::into),
+        Some(Command::Check { file }) => check::run(file, &mut out),
+        Some(Command::Explain { request_id, state }) => explain::run(state, request_id, &mut out),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing else can be done when standard error is closed.
+            let _ = writeln!(io::stderr(), "attach-gateway: {error:#}");
+            ExitCode::from(EX_CONFIG)
+        }
+    }
+}
+
+/// `sysexits.h`: something in the configuration.
+const EX_CONFIG: u8 = 78;
+
+fn serve(args: &ServeArgs) -> anyhow::Result<()> {
+    let environment = Environment::read(Path::new(".")).map_err(|problem| InvalidSettings(vec![problem]))?;
+    telemetry::start(&environment);
+    let settings = Settings::new(args, &environment)?;
+    let source = Source::new(settings.origin.clone(), environment);
+    start::serve(settings, source)
+}

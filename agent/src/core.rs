@@ -1,0 +1,211 @@
+//! One core: a single-threaded runtime with its own listener, pipeline and settler.
+//!
+//! Nothing of a request leaves its core but the usage event, so there is no lock and no wake-up between cores on the
+//! way of a request.
+
+use crate::{
+    access_log::AccessLog,
+    admit::{Admitter, LocalStore, MAX_IN_PROGRESS},
+    ask::BodyBudget,
+    clock::Clock,
+    forward::{Forwarder, Pool},
+    identify::{Identifier, Issuers},
+    metrics::Metrics,
+    own_routes::OwnRoutes,
+    pipeline::Pipeline,
+    route::Engines,
+    settings::AuthConfig,
+    settle::Settler,
+    snapshot::Snapshot,
+    usage::SpoolHandle,
+};
+use attach_proto::id::AgentId;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{convert::Infallible, future::Future, net::TcpListener, pin::pin, rc::Rc, sync::Arc, time::Duration};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, watch},
+    task::LocalSet,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How long a connection may take for the head of its next request, idle time included: a little above what SDKs
+/// and balancers keep idle connections for (60 s), so that the caller is the one who closes.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// A request's head. 64 KiB takes the largest tokens that identity providers make, and is read before anyone is known.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// Connections of callers on one core. Beyond it, new ones wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 16_384;
+
+/// How often idle connections to engines are looked through.
+const SWEEP_EVERY: Duration = Duration::from_secs(2);
+
+/// What the cores share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) issuers: Arc<Issuers>,
+    pub(crate) local_store: Arc<LocalStore>,
+    pub(crate) engines: Engines,
+    pub(crate) bodies: BodyBudget,
+    pub(crate) spool: SpoolHandle,
+    pub(crate) access_log: AccessLog,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Clock,
+    pub(crate) agent: AgentId,
+    pub(crate) auth_config: AuthConfig,
+    pub(crate) max_request_bytes: usize,
+    pub(crate) grace: Duration,
+    /// No new requests; those in progress go on.
+    pub(crate) stop: CancellationToken,
+}
+
+/// Runs until stopped and drained. Blocks its thread.
+pub(crate) fn run(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, serve(shared, listener))
+}
+
+async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let (tickets, settled) = mpsc::channel(MAX_IN_PROGRESS);
+    let (queue, reports) = shared.spool.attach_core();
+    let settler = Settler {
+        tickets: settled,
+        spool: queue,
+        reports,
+        access_log: shared.access_log.clone(),
+        metrics: Arc::clone(&shared.metrics),
+    };
+    let settler = tokio::task::spawn_local(settler.run());
+
+    let pool = Pool::default();
+    let pipeline = Rc::new(Pipeline {
+        snapshots: shared.snapshots,
+        own_routes: OwnRoutes::new(&shared.auth_config, Arc::clone(&shared.metrics)),
+        identifier: Identifier::new(shared.issuers, shared.clock.clone()),
+        bodies: shared.bodies,
+        max_request_bytes: shared.max_request_bytes,
+        admitter: Admitter::new(shared.local_store, tickets, shared.clock.clone(), shared.agent),
+        forwarder: Forwarder::new(pool.clone(), shared.engines),
+        access_log: shared.access_log,
+        metrics: Arc::clone(&shared.metrics),
+        clock: shared.clock,
+    });
+    let chores = tokio::task::spawn_local(chores(Rc::clone(&pipeline), pool));
+
+    let connections = TaskTracker::new();
+    let abort = CancellationToken::new();
+    accept(&listener, &pipeline, &connections, &shared.stop, &abort).await;
+
+    // No more connections are taken; the kernel sends new ones to whoever listens now.
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(shared.grace, connections.wait()).await.is_err() {
+        tracing::warn!("{} connections are still open after the grace period and are closed", connections.len());
+        abort.cancel();
+        connections.wait().await;
+    }
+    chores.abort();
+    // The last sender of tickets goes with the pipeline, and the settler ends when all it took is durable.
+    drop(pipeline);
+    let _ = chores.await;
+    let _ = settler.await;
+    Ok(())
+}
+
+async fn accept(
+    listener: &tokio::net::TcpListener,
+    pipeline: &Rc<Pipeline>,
+    connections: &TaskTracker,
+    stop: &CancellationToken,
+    abort: &CancellationToken,
+) {
+    /// After running out of file descriptors, time for some to be closed.
+    const PAUSE: Duration = Duration::from_millis(50);
+    loop {
+        if connections.len() >= MAX_CONNECTIONS {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(PAUSE) => continue,
+            }
+        }
+        let stream = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!("a connection could not be accepted: {error}");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        let connection = connection(stream, Rc::clone(pipeline), stop.clone(), abort.clone());
+        connections.spawn_local(connection);
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    pipeline: Rc<Pipeline>,
+    stop: CancellationToken,
+    abort: CancellationToken,
+) {
+    // Else the last piece of a stream waits for the caller's delayed acknowledgement, up to 40 ms.
+    let _ = stream.set_nodelay(true);
+    let _counted = Counted::new(&pipeline.metrics);
+    let service = service_fn(|request| {
+        let pipeline = Rc::clone(&pipeline);
+        async move { Ok::<_, Infallible>(pipeline.serve(request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        // How a caller's connection ends is no event of ours: its requests tell their own story.
+        _ = connection.as_mut() => return,
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    tokio::select! {
+        _ = connection => {}
+        () = abort.cancelled() => {}
+    }
+}
+
+struct Counted(prometheus_client::metrics::gauge::Gauge);
+
+impl Counted {
+    fn new(metrics: &Metrics) -> Self {
+        metrics.connections.inc();
+        Self(metrics.connections.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// What has to be done now and then on this core.
+fn chores(pipeline: Rc<Pipeline>, pool: Pool) -> impl Future<Output = ()> {
+    // Held weakly, so that the pipeline ends when its connections do.
+    let pipeline = Rc::downgrade(&pipeline);
+    async move {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            pool.sweep();
+            let Some(pipeline) = pipeline.upgrade() else { return };
+            pipeline.admitter.renew_if_due().await;
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Which headers cross the gateway, as tables.
+
+use crate::identify::Principal;
+use aws_lc_rs::digest::{SHA256, digest};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{self, CONTENT_TYPE, HOST},
+};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use url::Url;
+
+/// Belong to one connection (RFC 9110 section 7.6.1), so they never cross.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
+
+/// Never reach the engine: credentials; what would make Ollama refuse (a foreign Origin or Host) or believe a
+/// client address; what frames the body, which is ours; what would make the answer unreadable to the meter.
+const NOT_FOR_THE_ENGINE: [HeaderName; 13] = [
+    header::AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    header::COOKIE,
+    header::ORIGIN,
+    header::REFERER,
+    HOST,
+    header::FORWARDED,
+    HeaderName::from_static("x-real-ip"),
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    CONTENT_TYPE,
+    header::EXPECT,
+    header::ACCEPT_ENCODING,
+];
+
+/// The gateway's own word on who calls: a caller's header of this name is dropped, however it is spelled.
+const STAMPED_PREFIX: &str = "x-attach-";
+const FORWARDED_PREFIX: &str = "x-forwarded-";
+
+const X_ATTACH_USER: HeaderName = HeaderName::from_static("x-attach-user");
+const X_ATTACH_SESSION: HeaderName = HeaderName::from_static("x-attach-session");
+const X_ATTACH_CLAIMS: HeaderName = HeaderName::from_static("x-attach-claims");
+const X_ATTACH_TENANT: HeaderName = HeaderName::from_static("x-attach-tenant");
+const X_ATTACH_PROJECT: HeaderName = HeaderName::from_static("x-attach-project");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The percent sign too, so that what arrives can be read back without doubt.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
+
+/// Characters of the session id that existing engines behind Attach Gateway know.
+const SESSION_CHARACTERS: usize = 16;
+
+/// The headers of the request to the engine.
+pub(crate) fn towards_engine(
+    from_caller: &HeaderMap,
+    principal: &Principal,
+    request_id: &HeaderValue,
+    has_body: bool,
+) -> HeaderMap {
+    let listed = connection_listed(from_caller);
+    let mut headers = HeaderMap::with_capacity(from_caller.len() + 6);
+    for (name, value) in from_caller {
+        if crosses(name, &listed) && !NOT_FOR_THE_ENGINE.contains(name) && !is_stamped(name) {
+            headers.append(name, value.clone());
+        }
+    }
+    if has_body {
+        // Any content type is read as JSON, so that is what it is; engines behind FastAPI insist on the name.
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    stamp(&mut headers, from_caller, principal);
+    headers.insert(X_REQUEST_ID, request_id.clone());
+    headers
+}
+
+/// The headers of the answer to the caller.
+pub(crate) fn towards_caller(from_engine: &HeaderMap) -> HeaderMap {
+    let listed = connection_listed(from_engine);
+    let mut headers = HeaderMap::with_capacity(from_engine.len() + 8);
+    for (name, value) in from_engine {
+        if crosses(name, &listed) && *name != header::CONTENT_LENGTH && *name != X_REQUEST_ID {
+            headers.append(name, value.clone());
+        }
+    }
+    headers
+}
+
+/// `Host` for an engine: its own, or Ollama answers 403 to any foreign one.
+pub(crate) fn host_of(url: &Url) -> Option<HeaderValue> {
+    let host = url.host_str()?;
+    let text = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    HeaderValue::try_from(text).ok()
+}
+
+fn crosses(name: &HeaderName, connection_listed: &[String]) -> bool {
+    !HOP_BY_HOP.contains(name) && !connection_listed.iter().any(|listed| listed == name.as_str())
+}
+
+/// Names that `Connection` declares to be of this hop.
+fn connection_listed(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(header::CONNECTION).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
+}
+
+/// `X_Attach_User` is the same as `X-Attach-User` to servers that read headers as CGI variables.
+fn is_stamped(name: &HeaderName) -> bool {
+    let starts_with = |prefix: &str| {
+        let name = name.as_str().as_bytes().get(..prefix.len());
+        name.is_some_and(|name| {
+            name.iter().zip(prefix.bytes()).all(|(&byte, wanted)| byte == wanted || (byte == b'_' && wanted == b'-'))
+        })
+    };
+    starts_with(STAMPED_PREFIX) || starts_with(FORWARDED_PREFIX)
+}
+
+fn stamp(headers: &mut HeaderMap, from_caller: &HeaderMap, principal: &Principal) {
+    let mut set = |name, text: &str| {
+        if let Ok(value) = HeaderValue::try_from(utf8_percent_encode(text, ESCAPED).to_string()) {
+            headers.insert(name, value);
+        }
+    };
+    set(X_ATTACH_USER, &principal.subject);
+    set(X_ATTACH_TENANT, principal.tenant.as_str());
+    set(X_ATTACH_SESSION, &session(&principal.subject, from_caller));
+    if let Some(project) = &principal.project {
+        set(X_ATTACH_PROJECT, project);
+    }
+    if let Some(claims) = &principal.forwarded_claims {
+        set(X_ATTACH_CLAIMS, claims);
+    }
+}
+
+/// The first half of a hash of who and with what, as Attach Gateway makes it: SHA-256 of `sub:User-Agent`.
+fn session(subject: &str, from_caller: &HeaderMap) -> String {
+    let mut text = Vec::from(subject);
+    text.push(b':');
+    text.extend_from_slice(from_caller.get(header::USER_AGENT).map_or(&[], HeaderValue::as_bytes));
+    let hash = digest(&SHA256, &text);
+    let bytes = hash.as_ref().get(..SESSION_CHARACTERS / 2).unwrap_or_default();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use attach_proto::usage::PrincipalKind;
+
+    fn principal(subject: &str) -> Principal {
+        Principal {
+            tenant: "acme".parse().unwrap(),
+            kind: PrincipalKind::User,
+            subject: subject.to_owned(),
+            issuer: None,
+            provider: None,
+            key: None,
+            groups: Vec::new(),
+            project: None,
+            forwarded_claims: None,
+        }
+    }
+
+    fn stamped(pairs: &[(&'static str, &str)], subject: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        towards_engine(&headers, &principal(subject), &HeaderValue::from_static("r-1"), true)
+    }
+
+    #[test]
+    fn a_caller_can_neither_set_who_it_is_nor_pass_a_credential_on() {
+        let headers = stamped(
+            &[
+                ("x-attach-user", "root"),
+                ("x_attach_user", "root"),
+                ("x-attach-tenant", "other"),
+                ("x-attach-anything", "x"),
+                ("authorization", "Bearer secret"),
+                ("x-api-key", "secret"),
+                ("cookie", "a=secret"),
+                ("x-forwarded-for", "1.2.3.4"),
+                ("origin", "https://evil.example"),
+                ("connection", "close, x-mine"),
+                ("x-mine", "1"),
+                ("x-stays", "1"),
+            ],
+            "auth0|alice",
+        );
+        assert_eq!(headers.get_all("x-attach-user").iter().collect::<Vec<_>>(), ["auth0|alice"]);
+        assert_eq!(headers["x-attach-tenant"], "acme");
+        for gone in
+            ["x_attach_user", "x-attach-anything", "authorization", "x-api-key", "cookie", "x-forwarded-for", "origin", "x-mine"]
+        {
+            assert!(!headers.contains_key(gone), "{gone}");
+        }
+        assert_eq!(headers["x-stays"], "1");
+    }
+
+    #[test]
+    fn the_session_is_the_one_that_attach_gateway_made() {
+        // Observed on the incumbent: sub `auth0|alice`, User-Agent `python-httpx/0.28.1`.
+        let headers = stamped(&[("user-agent", "python-httpx/0.28.1")], "auth0|alice");
+        assert_eq!(headers["x-attach-session"], "859c54b716ffb253");
+    }
+
+    #[test]
+    fn a_subject_of_any_characters_fits_the_header_whole() {
+        assert_eq!(stamped(&[], "zoë\r\nx: 50%")["x-attach-user"], "zo%C3%AB%0D%0Ax: 50%25");
+    }
+}

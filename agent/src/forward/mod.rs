@@ -1,0 +1,164 @@
+//! Sends an admitted request to an engine and takes the head of its answer: [`Ticket`] → [`Answer`].
+
+pub(crate) mod headers;
+mod pool;
+
+pub(crate) use pool::{Lease, Pool};
+
+use crate::{
+    admit::Ticket,
+    refusal::Refusal,
+    route::{Engines, NoRoute, Place, Target},
+};
+use attach_proto::{
+    bundle::UpstreamTimeouts,
+    id::UpstreamId,
+    usage::{Attempt, Outcome},
+};
+use http::{HeaderMap, HeaderValue, Request, header, response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use pool::{Body, SendFault};
+
+/// Engines that one request may be sent to. The second only ever gets what the first did not begin to answer.
+const MAX_ATTEMPTS: usize = 2;
+
+/// Why no whole answer came from the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EngineFault {
+    Unreachable,
+    TimedOut,
+    Broken,
+}
+
+impl EngineFault {
+    pub(crate) fn outcome(self) -> Outcome {
+        match self {
+            Self::TimedOut => Outcome::TimedOut,
+            Self::Unreachable | Self::Broken => Outcome::EngineError,
+        }
+    }
+}
+
+/// The head of an engine's answer, with its body still to come, and the ticket it belongs to.
+pub(crate) struct Answer {
+    pub(crate) ticket: Ticket,
+    pub(crate) head: response::Parts,
+    pub(crate) body: Incoming,
+    pub(crate) lease: Lease,
+    pub(crate) place: Place,
+    pub(crate) timeouts: UpstreamTimeouts,
+}
+
+/// One core's way to the engines.
+pub(crate) struct Forwarder {
+    pool: Pool,
+    engines: Engines,
+}
+
+impl Forwarder {
+    pub(crate) fn new(pool: Pool, engines: Engines) -> Self {
+        Self { pool, engines }
+    }
+
+    /// A failure settles the ticket; what is returned is for the caller.
+    pub(crate) async fn forward(
+        &self,
+        mut ticket: Ticket,
+        from_caller: &HeaderMap,
+        request_id: &HeaderValue,
+    ) -> Result<Answer, Refusal> {
+        let mut tried: Vec<UpstreamId> = Vec::new();
+        let mut fault = None;
+        while tried.len() < MAX_ATTEMPTS {
+            let (target, place) = match self.engines.choose(&ticket, &tried) {
+                Ok(chosen) => chosen,
+                Err(no_route) => return Err(give_up(ticket, fault, no_route)),
+            };
+            let upstream = &target.upstream;
+            let request = request_for(&ticket, &target, from_caller, request_id);
+            let sent = self.pool.send(upstream, request);
+            let failed = match tokio::time::timeout(upstream.timeouts.first_byte, sent).await {
+                Ok(Ok((response, lease))) => {
+                    let (head, body) = response.into_parts();
+                    ticket.attempted(attempt(&target, Some(head.status.as_u16()), None));
+                    ticket.first_byte();
+                    let timeouts = upstream.timeouts;
+                    return Ok(Answer { ticket, head, body, lease, place, timeouts });
+                }
+                Ok(Err(SendFault::Dial(error))) => {
+                    tracing::warn!(upstream.id = %upstream.id, "{error}");
+                    ticket.attempted(attempt(&target, None, Some("unreachable")));
+                    self.engines.shun(&upstream.id);
+                    EngineFault::Unreachable
+                }
+                Ok(Err(SendFault::Broken(error))) => {
+                    tracing::warn!(upstream.id = %upstream.id, "{error}");
+                    ticket.attempted(attempt(&target, None, Some("broken")));
+                    EngineFault::Broken
+                }
+                Err(_elapsed) => {
+                    ticket.attempted(attempt(&target, None, Some("timed_out")));
+                    // It had its time; another engine would keep the caller waiting as long again.
+                    return Err(fail(ticket, EngineFault::TimedOut));
+                }
+            };
+            fault = Some(failed);
+            tried.push(target.upstream.id);
+        }
+        Err(fail(ticket, fault.unwrap_or(EngineFault::Unreachable)))
+    }
+}
+
+fn fail(mut ticket: Ticket, fault: EngineFault) -> Refusal {
+    let refusal = Refusal::Engine(fault);
+    ticket.failed(refusal.status().as_u16(), fault.outcome());
+    refusal
+}
+
+fn give_up(mut ticket: Ticket, fault: Option<EngineFault>, no_route: NoRoute) -> Refusal {
+    match fault {
+        Some(fault) => fail(ticket, fault),
+        None => {
+            let refusal = Refusal::NoRoute(no_route);
+            ticket.failed(refusal.status().as_u16(), Outcome::EngineError);
+            refusal
+        }
+    }
+}
+
+fn request_for(
+    ticket: &Ticket,
+    target: &Target,
+    from_caller: &HeaderMap,
+    request_id: &HeaderValue,
+) -> Request<Body> {
+    let ask = ticket.ask();
+    let body = ask.body_for(target.upstream.kind, target.engine_model.as_ref(), ticket.output_cap());
+    let mut headers =
+        headers::towards_engine(from_caller, ticket.principal(), request_id, ask.has_body());
+    if let Some(host) = headers::host_of(&target.upstream.url) {
+        headers.insert(header::HOST, host);
+    }
+    if let Some(credential) = ticket.snapshot().credential(&target.upstream.id) {
+        headers.insert(header::AUTHORIZATION, credential.clone());
+    }
+    let prefix = target.upstream.url.path().trim_end_matches('/');
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = ask.method().clone();
+    *request.headers_mut() = headers;
+    // Route and query were parsed as a URI before, and the prefix is a URL's path.
+    if let Ok(uri) = format!("{prefix}{}", ask.engine_path()).parse() {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+fn attempt(target: &Target, http_status: Option<u16>, error: Option<&'static str>) -> Attempt {
+    Attempt {
+        upstream: target.upstream.id.clone(),
+        engine_model: target.engine_model.clone(),
+        http_status,
+        error: error.map(Into::into),
+    }
+}

@@ -1,0 +1,109 @@
+//! An answer in one piece, collected whole while it is small.
+
+use super::{End, MeteredBody, Reading, Scanner, recorded, wire_of};
+use crate::{
+    forward::{Answer, EngineFault},
+    refusal::Refusal,
+};
+use attach_proto::{bundle::Durability, usage::Outcome};
+use bytes::{Bytes, BytesMut};
+use http::{Method, response};
+use http_body_util::BodyExt as _;
+
+/// Answers up to this size are collected. A chat without streaming has some kilobytes; only batches of embeddings are
+/// larger, and they pass through.
+const MAX_COLLECTED_BYTES: usize = 1 << 20;
+
+/// An engine's answer, ready to be sent on.
+pub(crate) enum Collected {
+    Whole { head: response::Parts, body: Bytes, reading: Reading },
+    /// A stream, or too large to hold: it passes as it comes.
+    Passing { head: response::Parts, body: Box<MeteredBody> },
+}
+
+/// Takes the body of an answer; streams are handed on at once.
+pub(crate) async fn collect(mut answer: Answer) -> Result<Collected, Refusal> {
+    let wire = wire_of(&answer);
+    let succeeded = answer.head.status.is_success();
+    let mut scanner = wire.filter(|_| succeeded).map(|wire| Scanner::new(wire, answer.ticket.ask().hides_usage()));
+    if succeeded && wire.is_some_and(|wire| wire.is_stream()) {
+        return Ok(pass(answer, scanner, Bytes::new()));
+    }
+    let mut whole = Bytes::new();
+    while let Some(data) = next_data(&mut answer).await? {
+        whole = join(whole, data);
+        if whole.len() > MAX_COLLECTED_BYTES {
+            return Ok(pass(answer, scanner, whole));
+        }
+    }
+    let mut reading = Reading::default();
+    if let Some(scanner) = &mut scanner
+        && *answer.ticket.ask().method() != Method::HEAD
+    {
+        let mut released = Vec::new();
+        scanner.feed(whole.clone(), &mut released);
+        let end = scanner.end_of_body(&mut released);
+        reading = scanner.reading();
+        answer.ticket.read(reading.clone());
+        if end == End::Broken {
+            return Err(fail(answer, EngineFault::Broken));
+        }
+    }
+    let Answer { mut ticket, head, lease, place, .. } = answer;
+    lease.give_back();
+    drop(place);
+    ticket.answered(head.status.as_u16());
+    let durability = ticket.durability();
+    let must_be_recorded = succeeded && ticket.ask().route().operation.is_metered();
+    let durable = ticket.settle(if succeeded { Outcome::Complete } else { Outcome::EngineError });
+    if must_be_recorded && !recorded(durable).await && durability == Durability::Strict {
+        return Err(Refusal::NotRecorded);
+    }
+    Ok(Collected::Whole { head, body: whole, reading })
+}
+
+fn pass(answer: Answer, scanner: Option<Scanner>, begun: Bytes) -> Collected {
+    let Answer { mut ticket, head, body, lease, place, timeouts } = answer;
+    ticket.answered(head.status.as_u16());
+    let between_bytes = timeouts.between_bytes;
+    Collected::Passing {
+        head,
+        body: Box::new(MeteredBody::new(ticket, body, begun, scanner, (lease, place), between_bytes)),
+    }
+}
+
+async fn next_data(answer: &mut Answer) -> Result<Option<Bytes>, Refusal> {
+    loop {
+        let fault = match tokio::time::timeout(answer.timeouts.between_bytes, answer.body.frame()).await {
+            Ok(None) => return Ok(None),
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => return Ok(Some(data)),
+                Err(_trailers) => continue,
+            },
+            Ok(Some(Err(error))) => {
+                tracing::warn!("the engine's answer broke off: {error}");
+                EngineFault::Broken
+            }
+            Err(_elapsed) => EngineFault::TimedOut,
+        };
+        let refusal = Refusal::Engine(fault);
+        answer.ticket.failed(refusal.status().as_u16(), fault.outcome());
+        return Err(refusal);
+    }
+}
+
+fn fail(mut answer: Answer, fault: EngineFault) -> Refusal {
+    let refusal = Refusal::Engine(fault);
+    answer.ticket.failed(refusal.status().as_u16(), fault.outcome());
+    refusal
+}
+
+/// Most answers come in one piece, which is then taken as it is.
+fn join(first: Bytes, second: Bytes) -> Bytes {
+    if first.is_empty() {
+        return second;
+    }
+    let mut joined = first.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    joined.extend_from_slice(&second);
+    joined.freeze()
+}

@@ -1,0 +1,359 @@
+//! A streamed answer on its way to the caller.
+//!
+//! Bytes go on as they come. Only the end marker is held back, until the usage event is durable; a stream without it
+//! ends in an error, however cleanly the engine closed it. Dropping the body (the caller hung up) closes the
+//! connection to the engine, which then stops, and settles the ticket.
+
+use super::{DURABLE_WAIT, End, Scanner};
+use crate::{
+    admit::{Durable, STEP, StoreFault, Ticket},
+    forward::{EngineFault, Lease},
+    refusal::Refusal,
+    route::Place,
+};
+use attach_proto::{bundle::Durability, usage::Outcome};
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::time::{Instant, Sleep};
+
+type Extension = Pin<Box<dyn Future<Output = (crate::admit::Reservation, Result<bool, StoreFault>)>>>;
+
+pub(crate) struct MeteredBody {
+    engine: Incoming,
+    /// What keeps the engine's place and connection; gone once the engine is done or given up.
+    held: Option<(Lease, Place)>,
+    /// `None` for what carries no usage.
+    scanner: Option<Scanner>,
+    ticket: Option<Ticket>,
+    ready: VecDeque<Bytes>,
+    phase: Phase,
+    allowance: Allowance,
+    extension: Option<Extension>,
+    silence: Silence,
+}
+
+enum Phase {
+    Streaming,
+    /// The end marker is here; it leaves when the usage event is durable.
+    Recording { durable: Durable, deadline: Pin<Box<Sleep>>, durability: Durability, end: Vec<Bytes> },
+    /// The end marker has left; what the engine still sends (a last blank line) goes on.
+    Trailing,
+    /// Nothing more comes, but for what is ready.
+    Ended,
+    /// The framing of the answer has no way to say that it failed, so the connection must.
+    Aborting(EngineFault),
+}
+
+/// The body ended in a way that only closing the connection can tell.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer was interrupted: {0:?}")]
+pub(crate) struct Interrupted(EngineFault);
+
+/// How much output may still pass.
+struct Allowance {
+    /// Tokens that one extension adds.
+    step: u64,
+    /// No extension is needed beyond what the caller itself asked for.
+    ceiling: Option<u64>,
+    is_exhausted: bool,
+}
+
+/// One timer for the whole stream: it is looked at when it fires and moved then, not at each chunk.
+struct Silence {
+    timer: Pin<Box<Sleep>>,
+    last_byte: Instant,
+    longest: Duration,
+}
+
+impl Silence {
+    fn new(longest: Duration) -> Self {
+        let now = Instant::now();
+        Self { timer: Box::pin(tokio::time::sleep_until(now + longest)), last_byte: now, longest }
+    }
+
+    /// Ready when nothing came for too long.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(context));
+            let deadline = self.last_byte + self.longest;
+            if deadline <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(deadline);
+        }
+    }
+}
+
+impl MeteredBody {
+    pub(super) fn new(
+        ticket: Ticket,
+        engine: Incoming,
+        begun: Bytes,
+        scanner: Option<Scanner>,
+        held: (Lease, Place),
+        between_bytes: Duration,
+    ) -> Self {
+        let choices = ticket.ask().choices().max(1);
+        let allowance = Allowance {
+            step: STEP.saturating_mul(choices),
+            ceiling: ticket.ask().output_asked().map(|asked| asked.saturating_mul(choices)),
+            is_exhausted: false,
+        };
+        let mut body = Self {
+            engine,
+            held: Some(held),
+            scanner,
+            ticket: Some(ticket),
+            ready: VecDeque::new(),
+            phase: Phase::Streaming,
+            allowance,
+            extension: None,
+            silence: Silence::new(between_bytes),
+        };
+        if !begun.is_empty() {
+            body.take(begun);
+        }
+        body
+    }
+
+    /// A piece of the answer came.
+    fn take(&mut self, data: Bytes) {
+        let Some(scanner) = &mut self.scanner else {
+            self.ready.push_back(data);
+            return;
+        };
+        let mut released = Vec::new();
+        scanner.feed(data, &mut released);
+        self.ready.extend(released);
+        if scanner.marker_held() {
+            self.record(Outcome::Complete);
+        } else {
+            self.watch_allowance();
+        }
+    }
+
+    /// The engine's body is over.
+    fn engine_ended(&mut self) {
+        let mut released = Vec::new();
+        let end = self.scanner.as_mut().map_or(End::Complete, |scanner| scanner.end_of_body(&mut released));
+        self.ready.extend(released);
+        match (end, &self.phase) {
+            (_, Phase::Trailing) => self.finish(),
+            (End::Complete, _) => self.record(Outcome::Complete),
+            (End::Broken | End::EngineError, _) => self.fail(EngineFault::Broken),
+        }
+    }
+
+    /// Settles, and holds the end back until the event is durable.
+    fn record(&mut self, outcome: Outcome) {
+        let end = match (&mut self.scanner, outcome) {
+            (Some(scanner), Outcome::Cut) => vec![scanner.length_tail()],
+            (Some(scanner), _) => scanner.take_held(),
+            (None, _) => Vec::new(),
+        };
+        let Some(mut ticket) = self.ticket.take() else { return self.finish() };
+        if let Some(scanner) = &self.scanner {
+            ticket.read(scanner.reading());
+        }
+        let durability = ticket.durability();
+        let deadline = Box::pin(tokio::time::sleep(DURABLE_WAIT));
+        self.phase = Phase::Recording { durable: ticket.settle(outcome), deadline, durability, end };
+    }
+
+    fn recorded(&mut self, is_durable: bool) {
+        let Phase::Recording { durability, end, .. } = std::mem::replace(&mut self.phase, Phase::Trailing) else {
+            return;
+        };
+        if is_durable || durability == Durability::Relaxed {
+            self.ready.extend(end);
+            if self.held.is_none() {
+                self.finish();
+            }
+        } else {
+            self.end_in_error(&Refusal::NotRecorded, EngineFault::Broken);
+        }
+    }
+
+    fn fail(&mut self, fault: EngineFault) {
+        if let Some(mut ticket) = self.ticket.take() {
+            if let Some(scanner) = &self.scanner {
+                ticket.read(scanner.reading());
+            }
+            // Nobody waits for it: an error end is no end marker.
+            drop(ticket.settle(fault.outcome()));
+        }
+        let engine_said_so = self.scanner.as_ref().is_some_and(|scanner| scanner.reading().engine_error);
+        if engine_said_so {
+            // Its own error is on its way already.
+            self.held = None;
+            self.phase = Phase::Ended;
+        } else {
+            self.end_in_error(&Refusal::Engine(fault), fault);
+        }
+    }
+
+    fn end_in_error(&mut self, refusal: &Refusal, fault: EngineFault) {
+        self.held = None;
+        let tail = self.scanner.as_ref().and_then(|scanner| scanner.error_tail(&refusal.message(), refusal.code()));
+        match tail {
+            Some(tail) => {
+                self.ready.push_back(tail);
+                self.phase = Phase::Ended;
+            }
+            None => self.phase = Phase::Aborting(fault),
+        }
+    }
+
+    /// The whole answer has passed; the connection may serve again.
+    fn finish(&mut self) {
+        if let Some((lease, place)) = self.held.take() {
+            lease.give_back();
+            drop(place);
+        }
+        self.phase = Phase::Ended;
+    }
+
+    /// Asks for more in time, and cuts the stream when there is no more.
+    fn watch_allowance(&mut self) {
+        let (Some(scanner), Some(ticket)) = (&self.scanner, &self.ticket) else { return };
+        let Some(reserved) = ticket.reserved_output() else { return };
+        let passed = scanner.reading().output.unwrap_or(0).max(scanner.reading().deltas);
+        if self.allowance.is_exhausted && passed >= reserved {
+            // Dropping the connection tells the engine to stop.
+            self.held = None;
+            self.record(Outcome::Cut);
+            return;
+        }
+        let is_near = passed + self.allowance.step / 4 >= reserved;
+        let may_need_more = self.allowance.ceiling.is_none_or(|ceiling| reserved < ceiling);
+        if is_near && may_need_more && !self.allowance.is_exhausted && self.extension.is_none() {
+            let Some(hold) = ticket.hold() else { return };
+            let store = std::rc::Rc::clone(&hold.store);
+            let mut reservation = hold.reservation.clone();
+            let step = self.allowance.step;
+            self.extension = Some(Box::pin(async move {
+                let granted = store.extend(&mut reservation, step).await;
+                (reservation, granted)
+            }));
+        }
+    }
+
+    fn poll_extension(&mut self, context: &mut Context<'_>) {
+        let Some(extension) = &mut self.extension else { return };
+        let Poll::Ready((reservation, granted)) = extension.as_mut().poll(context) else { return };
+        self.extension = None;
+        match granted {
+            Ok(true) => {
+                if let Some(ticket) = &mut self.ticket {
+                    ticket.replace_reservation(reservation);
+                }
+            }
+            Ok(false) => {
+                self.allowance.is_exhausted = true;
+                self.watch_allowance();
+            }
+            // What runs while the store is away runs on; it is asked again with the next chunk.
+            Err(_) => {}
+        }
+    }
+
+    fn poll_engine(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match Pin::new(&mut self.engine).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.silence.last_byte = Instant::now();
+                if let Ok(data) = frame.into_data() {
+                    match self.phase {
+                        Phase::Trailing => self.ready.push_back(data),
+                        _ => self.take(data),
+                    }
+                }
+                Poll::Ready(())
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::warn!("the engine's answer broke off: {error}");
+                match self.phase {
+                    // The caller has it all.
+                    Phase::Trailing => {
+                        self.held = None;
+                        self.phase = Phase::Ended;
+                    }
+                    _ => self.fail(EngineFault::Broken),
+                }
+                Poll::Ready(())
+            }
+            Poll::Ready(None) => {
+                self.engine_ended();
+                Poll::Ready(())
+            }
+            Poll::Pending => {
+                ready!(self.silence.poll(context));
+                match self.phase {
+                    Phase::Trailing => {
+                        self.held = None;
+                        self.phase = Phase::Ended;
+                    }
+                    _ => self.fail(EngineFault::TimedOut),
+                }
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl Body for MeteredBody {
+    type Data = Bytes;
+    type Error = Interrupted;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Interrupted>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(bytes) = this.ready.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            match &mut this.phase {
+                Phase::Streaming => {
+                    this.poll_extension(context);
+                    if matches!(this.phase, Phase::Streaming) {
+                        ready!(this.poll_engine(context));
+                    }
+                }
+                Phase::Recording { durable, deadline, .. } => {
+                    let is_durable = match Pin::new(durable).poll(context) {
+                        Poll::Ready(result) => matches!(result, Ok(Ok(()))),
+                        Poll::Pending => {
+                            ready!(deadline.as_mut().poll(context));
+                            false
+                        }
+                    };
+                    this.recorded(is_durable);
+                }
+                Phase::Trailing => ready!(this.poll_engine(context)),
+                Phase::Ended => return Poll::Ready(None),
+                Phase::Aborting(fault) => {
+                    let interrupted = Interrupted(*fault);
+                    this.phase = Phase::Ended;
+                    return Poll::Ready(Some(Err(interrupted)));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for MeteredBody {
+    fn drop(&mut self) {
+        if let (Some(ticket), Some(scanner)) = (&mut self.ticket, &self.scanner) {
+            ticket.read(scanner.reading());
+        }
+    }
+}

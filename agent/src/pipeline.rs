@@ -1,0 +1,258 @@
+//! The request path. One function, top to bottom; each stage takes the evidence of the one before by value.
+
+use crate::{
+    access_log::{self, AccessLog, RefusedRequest},
+    admit::{Admitter, Measure, Standing},
+    answer::AnswerBody,
+    ask::{self, BodyBudget, Classified, Dialect, Operation, classify, dialect_of},
+    authorize::{authorize, visible_models},
+    clock::Clock,
+    forward::{Forwarder, headers},
+    identify::{Identifier, Principal},
+    meter::{self, Collected},
+    metrics::Metrics,
+    own_routes::OwnRoutes,
+    refusal::Refusal,
+    snapshot::Snapshot,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+use std::{rc::Rc, sync::Arc};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+/// One core's stages.
+pub(crate) struct Pipeline {
+    pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) own_routes: OwnRoutes,
+    pub(crate) identifier: Identifier,
+    pub(crate) bodies: BodyBudget,
+    pub(crate) max_request_bytes: usize,
+    pub(crate) admitter: Admitter,
+    pub(crate) forwarder: Forwarder,
+    pub(crate) access_log: AccessLog,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Clock,
+}
+
+/// What is known of a request when it is refused.
+#[derive(Default)]
+struct Known {
+    principal: Option<Rc<Principal>>,
+    operation: Option<Operation>,
+    model: Option<String>,
+}
+
+impl Pipeline {
+    /// Answers a request, one way or the other.
+    pub(crate) async fn serve(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+        if let Some(response) = self.own_routes.public(&request) {
+            return response;
+        }
+        let request_id = RequestId::of(request.headers());
+        let dialect = dialect_of(request.uri().path());
+        let mut known = Known::default();
+        match self.answer(request, &request_id, &mut known).await {
+            Ok(mut response) => {
+                response.headers_mut().insert(headers::X_REQUEST_ID, request_id.value);
+                response
+            }
+            Err(refusal) => self.refuse(&refusal, dialect, &request_id, &known),
+        }
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        request_id: &RequestId,
+        known: &mut Known,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        // One snapshot from here to the end: a reload can't split a request.
+        let snapshot = Arc::clone(&self.snapshots.borrow());
+        let (head, body) = request.into_parts();
+        check_host(&head)?;
+        if OwnRoutes::is_private(&head) {
+            let principal = self.identifier.identify(&head.headers, &snapshot).await?;
+            return Ok(self.own_routes.private(&principal));
+        }
+
+        let classified = classify(&head.method, head.uri.path(), head.uri.query())?;
+        known.operation = Some(classified.route.operation);
+
+        // Before the body is read, so that strangers can't make us hold any.
+        let principal = self.identifier.identify(&head.headers, &snapshot).await?;
+        known.principal = Some(Rc::clone(&principal));
+
+        let ask = self.read(classified, body).await?;
+        known.model = ask.model().map(ToString::to_string);
+
+        let grant = authorize(principal, ask, Arc::clone(&snapshot))?;
+        if grant.ask().route().operation == Operation::Models && !snapshot.bundle().models.is_empty() {
+            return Ok(declared_models(grant.ask().route().dialect, grant.principal(), &snapshot));
+        }
+
+        let ticket = self.admitter.admit(grant, Rc::clone(&request_id.text)).await?;
+        let limits = rate_limit_headers(ticket.standing());
+        let model = ticket.ask().model().cloned();
+
+        let answer = self.forwarder.forward(ticket, &head.headers, &request_id.value).await?;
+        let mut response = match meter::collect(answer).await? {
+            Collected::Whole { head, body, reading } => {
+                let mut headers = headers::towards_caller(&head.headers);
+                set_number(&mut headers, "x-tokens-in", reading.input);
+                set_number(&mut headers, "x-tokens-out", reading.output);
+                respond(head.status, headers, AnswerBody::whole(body))
+            }
+            Collected::Passing { head, body } => {
+                respond(head.status, headers::towards_caller(&head.headers), AnswerBody::Stream(body))
+            }
+        };
+        let headers = response.headers_mut();
+        headers.extend(limits);
+        if let Some(value) = model.and_then(|model| HeaderValue::try_from(model.as_str()).ok()) {
+            headers.insert(HeaderName::from_static("x-llm-model"), value);
+        }
+        Ok(response)
+    }
+
+    async fn read(&self, classified: Classified, body: Incoming) -> Result<ask::Ask, Refusal> {
+        if classified.method != Method::POST {
+            return Ok(ask::read_without_body(classified)?);
+        }
+        let (bytes, room) = ask::collect(body, self.max_request_bytes, &self.bodies).await?;
+        Ok(ask::read(classified, bytes, room)?)
+    }
+
+    fn refuse(
+        &self,
+        refusal: &Refusal,
+        dialect: Dialect,
+        request_id: &RequestId,
+        known: &Known,
+    ) -> Response<AnswerBody> {
+        self.metrics.refused(refusal);
+        self.access_log.write_refusal(&access_log::refused(&RefusedRequest {
+            time: self.clock.now(),
+            request_id: &request_id.text,
+            principal: known.principal.as_deref(),
+            operation: known.operation.map(Operation::name),
+            model: known.model.as_deref(),
+            refusal,
+        }));
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(headers::X_REQUEST_ID, request_id.value.clone());
+        if let Some(value) = refusal.retry_after() {
+            headers.insert(header::RETRY_AFTER, value);
+        }
+        if let Some(value) = refusal.challenge() {
+            headers.insert(header::WWW_AUTHENTICATE, value);
+        }
+        if let Some(value) = refusal.allow() {
+            headers.insert(header::ALLOW, value);
+        }
+        if let Some(standing) = refusal.standing() {
+            headers.extend(rate_limit_headers(&[standing]));
+        }
+        let body = Bytes::from(refusal.body(dialect, &request_id.text));
+        respond(refusal.status(), headers, AnswerBody::whole(body))
+    }
+}
+
+/// The caller's own name for the request, when it is one that can stand in a log; else one of ours.
+struct RequestId {
+    text: Rc<str>,
+    value: HeaderValue,
+}
+
+impl RequestId {
+    fn of(headers: &HeaderMap) -> Self {
+        /// As long as two UUIDs and a bit, which is what tracing systems send.
+        const LONGEST: usize = 128;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+        let given = headers.get(headers::X_REQUEST_ID).filter(|value| {
+            let bytes = value.as_bytes();
+            !bytes.is_empty() && bytes.len() <= LONGEST && bytes.iter().all(|&byte| plain(byte))
+        });
+        let given = given.and_then(|value| Some((value.to_str().ok()?, value)));
+        match given {
+            Some((text, value)) => Self { text: text.into(), value: value.clone() },
+            None => {
+                let text = Uuid::now_v7().to_string();
+                let value = HeaderValue::try_from(text.as_str());
+                // A UUID is always a header value.
+                Self { value: value.unwrap_or(HeaderValue::from_static("none")), text: text.into() }
+            }
+        }
+    }
+}
+
+/// Exactly one `Host` (RFC 9112 section 3.2); HTTP/1.0 may leave it out.
+fn check_host(head: &http::request::Parts) -> Result<(), Refusal> {
+    match head.headers.get_all(header::HOST).into_iter().count() {
+        1 => Ok(()),
+        0 if head.version == Version::HTTP_10 => Ok(()),
+        _ => Err(Refusal::Host),
+    }
+}
+
+fn respond(status: StatusCode, headers: HeaderMap, body: AnswerBody) -> Response<AnswerBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// The bundle's own list, of what this caller may use; the engines' lists would tell of more.
+fn declared_models(dialect: Dialect, principal: &Principal, snapshot: &Snapshot) -> Response<AnswerBody> {
+    let names = visible_models(principal, snapshot).map(|model| model.name.as_str());
+    let value = match dialect {
+        Dialect::Ollama => {
+            let models = names.map(|name| serde_json::json!({ "name": name, "model": name }));
+            serde_json::json!({ "models": models.collect::<Vec<_>>() })
+        }
+        Dialect::OpenAi | Dialect::Anthropic => {
+            let models = names.map(|name| {
+                serde_json::json!({ "id": name, "object": "model", "created": 0, "owned_by": "attach-gateway" })
+            });
+            serde_json::json!({ "object": "list", "data": models.collect::<Vec<_>>() })
+        }
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    respond(StatusCode::OK, headers, AnswerBody::whole(value.to_string().into()))
+}
+
+/// The headers that OpenAI's SDKs know, for the tightest limit of each kind.
+fn rate_limit_headers(standing: &[Standing]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let kinds: [(&[Measure], [&'static str; 3]); 2] = [
+        (
+            &[Measure::Requests],
+            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
+        ),
+        (
+            &[Measure::TotalTokens, Measure::OutputTokens, Measure::InputTokens],
+            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
+        ),
+    ];
+    for (measures, [limit, remaining, reset]) in kinds {
+        let of_kind = standing.iter().filter(|standing| measures.contains(&standing.measure));
+        if let Some(tightest) = of_kind.min_by_key(|standing| standing.remaining) {
+            set_number(&mut headers, limit, Some(tightest.amount));
+            set_number(&mut headers, remaining, Some(tightest.remaining));
+            let text = format!("{}ms", tightest.resets_in.as_millis());
+            if let Ok(value) = HeaderValue::try_from(text) {
+                headers.insert(reset, value);
+            }
+        }
+    }
+    headers
+}
+
+fn set_number(headers: &mut HeaderMap, name: &'static str, number: Option<u64>) {
+    if let Some(number) = number {
+        headers.insert(name, HeaderValue::from(number));
+    }
+}

@@ -1,0 +1,132 @@
+//! Which engine serves it: model → upstreams that have it → the least loaded by weight.
+
+use crate::{admit::Ticket, snapshot::Snapshot};
+use attach_proto::{
+    bundle::Upstream,
+    id::{ModelName, UpstreamId},
+};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How long an engine that could not be reached is asked last.
+const SHUN: Duration = Duration::from_secs(1);
+
+/// Where a request goes.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) upstream: Upstream,
+    /// The engine's name of the model; `None` for requests without one.
+    pub(crate) engine_model: Option<ModelName>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoRoute {
+    /// No upstream has the model.
+    NoUpstream,
+    /// Each upstream that has it is at its in-flight cap.
+    Busy,
+}
+
+/// What all cores know of the engines' load.
+#[derive(Debug, Clone)]
+pub(crate) struct Engines {
+    loads: Arc<parking_lot::RwLock<HashMap<UpstreamId, Arc<Load>>>>,
+    started: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Load {
+    in_flight: AtomicU32,
+    /// Milliseconds after the start until which it is shunned.
+    shunned_until: AtomicU64,
+}
+
+/// A place at an engine, counted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Load>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Engines {
+    pub(crate) fn new() -> Self {
+        Self { loads: Arc::default(), started: Instant::now() }
+    }
+
+    /// The best of those not yet tried, with a place at it.
+    pub(crate) fn choose(&self, ticket: &Ticket, tried: &[UpstreamId]) -> Result<(Target, Place), NoRoute> {
+        let mut targets = candidates(ticket);
+        targets.retain(|target| !tried.contains(&target.upstream.id));
+        if targets.is_empty() {
+            return Err(NoRoute::NoUpstream);
+        }
+        let now = self.milliseconds();
+        targets.sort_by_cached_key(|target| {
+            let load = self.load(&target.upstream.id);
+            let is_shunned = load.shunned_until.load(Ordering::Relaxed) > now;
+            let in_flight = u64::from(load.in_flight.load(Ordering::Relaxed));
+            // In thousandths, so that weights of small numbers tell.
+            (is_shunned, (in_flight + 1) * 1000 / u64::from(target.upstream.weight.max(1)))
+        });
+        targets
+            .into_iter()
+            .find_map(|target| Some((self.take_place(&target.upstream)?, target)))
+            .map(|(place, target)| (target, place))
+            .ok_or(NoRoute::Busy)
+    }
+
+    pub(crate) fn shun(&self, upstream: &UpstreamId) {
+        let until = self.milliseconds() + u64::try_from(SHUN.as_millis()).unwrap_or(u64::MAX);
+        self.load(upstream).shunned_until.store(until, Ordering::Relaxed);
+    }
+
+    fn take_place(&self, upstream: &Upstream) -> Option<Place> {
+        let load = self.load(&upstream.id);
+        let cap = upstream.max_in_flight.unwrap_or(u32::MAX);
+        let add = |now: u32| (now < cap).then_some(now + 1);
+        load.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok()?;
+        Some(Place(load))
+    }
+
+    fn load(&self, upstream: &UpstreamId) -> Arc<Load> {
+        if let Some(load) = self.loads.read().get(upstream) {
+            return Arc::clone(load);
+        }
+        Arc::clone(self.loads.write().entry(upstream.clone()).or_default())
+    }
+
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn candidates(ticket: &Ticket) -> Vec<Target> {
+    let snapshot: &Snapshot = ticket.snapshot();
+    let Some(model) = ticket.model() else {
+        return snapshot.bundle().upstreams.first().map(|upstream| Target { upstream: upstream.clone(), engine_model: None }).into_iter().collect();
+    };
+    if let Some(declared) = &model.declared {
+        let target = |target: &attach_proto::bundle::ModelTarget| {
+            let upstream = snapshot.upstream(&target.upstream)?.clone();
+            Some(Target { upstream, engine_model: Some(target.engine_model.clone()) })
+        };
+        return declared.targets.iter().filter_map(target).collect();
+    }
+    // Names pass through as they were asked for: the engine knows best what it calls its models.
+    let serves = |upstream: &&Upstream| {
+        let is_it = |name: &ModelName| crate::snapshot::canonical_model(name.as_str()) == model.canonical.as_str();
+        upstream.models.is_empty() || upstream.models.iter().any(is_it)
+    };
+    let asked = ticket.ask().model();
+    let upstreams = snapshot.bundle().upstreams.iter().filter(serves);
+    upstreams.map(|upstream| Target { upstream: upstream.clone(), engine_model: asked.cloned() }).collect()
+}

@@ -1,0 +1,124 @@
+//! Settled tickets of one core: their events to the spool, their reservations back to the quota store, a line to the
+//! access log.
+//!
+//! One task per core takes whatever has settled since it last ran, so that a busy core pays for one push and one
+//! wake-up per commit, not per request.
+
+use crate::{
+    access_log::{self, AccessLog},
+    admit::{QuotaStore, Settled, Settlement},
+    metrics::Metrics,
+    usage::{CoreQueue, CoreReports, Entry, Report, SpoolFault},
+};
+use attach_proto::{usage::UsageEvent, v1};
+use prost::Message as _;
+use std::{collections::VecDeque, rc::Rc, sync::Arc};
+use tokio::sync::{mpsc, oneshot};
+
+/// Tickets taken in one go. Beyond this the spool is told first, so that the earliest do not wait for the latest.
+const BATCH: usize = 256;
+
+/// The answer's end waits on the other side; `None` when nobody does.
+type Waiter = Option<oneshot::Sender<Result<(), SpoolFault>>>;
+
+pub(crate) struct Settler {
+    pub(crate) tickets: mpsc::Receiver<Settled>,
+    pub(crate) spool: CoreQueue,
+    pub(crate) reports: CoreReports,
+    pub(crate) access_log: AccessLog,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Settler {
+    /// Runs until every ticket that could come has come, and all are durable or known not to be.
+    pub(crate) async fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut waiting = Waiting::default();
+        let mut is_open = true;
+        while is_open || !waiting.is_empty() {
+            tokio::select! {
+                biased;
+                count = self.tickets.recv_many(&mut batch, BATCH), if is_open => {
+                    is_open = count > 0;
+                    self.take(&mut batch, &mut waiting);
+                }
+                report = self.reports.next(), if !waiting.is_empty() => waiting.resolve(&report),
+            }
+        }
+    }
+
+    fn take(&self, batch: &mut Vec<Settled>, waiting: &mut Waiting) {
+        let mut entries = Vec::with_capacity(batch.len());
+        let mut waiters = Vec::with_capacity(batch.len());
+        let mut settlements: Vec<(Rc<QuotaStore>, Vec<Settlement>)> = Vec::new();
+        for Settled { event, is_metered, hold, consumed, waiter } in batch.drain(..) {
+            self.access_log.write(&access_log::served(&event));
+            self.metrics.settled(&event, is_metered);
+            if is_metered {
+                entries.push(entry(&event));
+                waiters.push(waiter);
+            } else if let Some(waiter) = waiter {
+                // The caller may have left; then nobody hears it.
+                let _ = waiter.send(Ok(()));
+            }
+            if let Some(hold) = hold {
+                let settlement = Settlement { reservation: hold.reservation, actual: Some(consumed) };
+                match settlements.iter_mut().find(|(store, _)| Rc::ptr_eq(store, &hold.store)) {
+                    Some((_, of_store)) => of_store.push(settlement),
+                    None => settlements.push((hold.store, vec![settlement])),
+                }
+            }
+        }
+        if !entries.is_empty() {
+            match self.spool.push(&mut entries) {
+                Ok(up_to) => waiting.push(up_to, waiters),
+                Err(error) => {
+                    tracing::error!("{} usage events could not be queued: {error}", waiters.len());
+                    fail(waiters, &SpoolFault::from(error));
+                }
+            }
+        }
+        for (store, of_store) in settlements {
+            tokio::task::spawn_local(async move { store.settle(of_store).await });
+        }
+    }
+}
+
+fn entry(event: &UsageEvent) -> Entry {
+    Entry { at_ms: event.occurred_at.as_millisecond(), body: v1::UsageEvent::from(event).encode_to_vec() }
+}
+
+fn fail(waiters: Vec<Waiter>, fault: &SpoolFault) {
+    for waiter in waiters.into_iter().flatten() {
+        let _ = waiter.send(Err(fault.clone()));
+    }
+}
+
+/// Who waits for which event, in the order in which this core pushed them.
+#[derive(Default)]
+struct Waiting {
+    waiters: VecDeque<Waiter>,
+    /// Events whose fate is known.
+    resolved: u64,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.waiters.is_empty()
+    }
+
+    fn push(&mut self, up_to: u64, waiters: Vec<Waiter>) {
+        self.waiters.extend(waiters);
+        debug_assert_eq!(self.resolved + self.waiters.len() as u64, up_to, "the spool counts as we do");
+    }
+
+    fn resolve(&mut self, report: &Report) {
+        while self.resolved < report.up_to {
+            let Some(waiter) = self.waiters.pop_front() else { break };
+            self.resolved += 1;
+            if let Some(waiter) = waiter {
+                let _ = waiter.send(report.result.clone());
+            }
+        }
+    }
+}
