@@ -10,6 +10,7 @@
 mod admit;
 mod ask;
 mod clock;
+mod decisions;
 mod identify;
 mod meter;
 mod refusal;

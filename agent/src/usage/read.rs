@@ -413,7 +413,10 @@ impl FromStr for Since {
         if let Ok(at) = text.parse() {
             return Ok(Self::At(at));
         }
-        if let Ok(day) = text.parse::<civil::Date>() {
+        // A time without a zone would be read as its day.
+        if !text.contains('T')
+            && let Ok(day) = text.parse::<civil::Date>()
+        {
             let midnight = day.to_zoned(TimeZone::UTC).map_err(|_| InvalidSince)?;
             return Ok(Self::At(midnight.timestamp()));
         }
