@@ -14,8 +14,7 @@ use serde::Serialize;
 use sink::{RotatingFile, Sink};
 use std::{
     fs::File,
-    io,
-    mem,
+    io, mem,
     os::fd::AsFd as _,
     path::Path,
     sync::{

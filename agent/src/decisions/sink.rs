@@ -83,8 +83,13 @@ impl RotatingFile {
 /// Opens the file to append, and says whether it ends in the middle of a line.
 fn open_current(directory: &Path) -> io::Result<(File, bool)> {
     let path = directory.join(CURRENT);
-    let mut file =
-        OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path).map_err(named(&path))?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(named(&path))?;
     let mut last = *b"\n";
     if file.metadata()?.len() > 0 {
         file.seek(SeekFrom::End(-1))?;

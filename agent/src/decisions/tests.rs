@@ -47,7 +47,8 @@ fn a_long_log_keeps_two_files_and_the_newest_is_found_first() {
     let state = tempfile::tempdir().unwrap();
     let reason = "x".repeat(1_000);
     let mut turn = 0;
-    let size = |name: &str| fs::metadata(state.path().join("decisions").join(name)).map_or(0, |meta| meta.len());
+    let size =
+        |name: &str| fs::metadata(state.path().join("decisions").join(name)).map_or(0, |meta| meta.len());
     // Three fillings, so that the first is gone.
     while turn < 3 * (ROTATE_AT_BYTES / 1_000_000) {
         let (log, closer) = DecisionLog::to_state(state.path(), clock()).unwrap();
@@ -101,8 +102,7 @@ fn a_line_that_a_crash_cut_does_not_spoil_the_next_one() {
 #[test]
 fn a_reader_that_stands_still_costs_lines_that_are_counted_and_never_a_wait() {
     let (reader, pipe) = io::pipe().unwrap();
-    let (log, closer) =
-        DecisionLog::to_stream("test", File::from(OwnedFd::from(pipe)), clock()).unwrap();
+    let (log, closer) = DecisionLog::to_stream("test", File::from(OwnedFd::from(pipe)), clock()).unwrap();
     let line = json!({"filler": "x".repeat(1_000)});
     let lines = 12_000_u64;
     let started = Instant::now();
@@ -134,8 +134,7 @@ fn a_reader_that_stands_still_costs_lines_that_are_counted_and_never_a_wait() {
 #[test]
 fn the_end_of_the_process_does_not_wait_for_a_reader_that_never_comes() {
     let (_reader, pipe) = io::pipe().unwrap();
-    let (log, closer) =
-        DecisionLog::to_stream("test", File::from(OwnedFd::from(pipe)), clock()).unwrap();
+    let (log, closer) = DecisionLog::to_stream("test", File::from(OwnedFd::from(pipe)), clock()).unwrap();
     for _ in 0..200 {
         log.write(&json!({"filler": "x".repeat(1_000)}));
     }
@@ -148,8 +147,7 @@ fn the_end_of_the_process_does_not_wait_for_a_reader_that_never_comes() {
 fn lines_are_lost_and_counted_when_the_reader_has_gone() {
     let (reader, pipe) = io::pipe().unwrap();
     drop(reader);
-    let (log, closer) =
-        DecisionLog::to_stream("test", File::from(OwnedFd::from(pipe)), clock()).unwrap();
+    let (log, closer) = DecisionLog::to_stream("test", File::from(OwnedFd::from(pipe)), clock()).unwrap();
     for _ in 0..3 {
         log.write(&json!({"a": 1}));
     }

@@ -96,7 +96,8 @@ impl SpoolDirectory {
     pub(super) fn remove(self) -> Result<(), DirectoryError> {
         // Under the root lock, so that nobody can take the lock file just before it is unlinked.
         let _root_lock = lock_root(&self.root)?;
-        fs::remove_dir_all(&self.path).map_err(|source| DirectoryError::Io { path: self.path.clone(), source })
+        fs::remove_dir_all(&self.path)
+            .map_err(|source| DirectoryError::Io { path: self.path.clone(), source })
     }
 }
 

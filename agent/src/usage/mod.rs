@@ -14,9 +14,10 @@ mod store;
 mod table;
 mod writer;
 
-pub(crate) use directory::DirectoryError;
 pub(crate) use read::{UsageArgs, UsageError, run};
-pub(crate) use spool::{CoreQueue, CoreReports, Entry, PushError, Report, SpoolFault, SpoolHandle, SpoolStats};
+pub(crate) use spool::{
+    CoreQueue, CoreReports, Entry, PushError, Report, SpoolFault, SpoolHandle, SpoolStats,
+};
 pub(crate) use writer::{SpoolWriter, StartError};
 
 #[cfg(test)]

@@ -297,7 +297,8 @@ fn group(tally: Tally, by: &[By]) -> Vec<Line> {
     let mut groups: BTreeMap<Group, Sums> = BTreeMap::new();
     for (key, amount) in tally.amounts {
         let sums = Sums::of(&key, amount);
-        let user = || User { user: key.subject, user_kind: user_kind(key.principal_kind), issuer: key.issuer };
+        let user =
+            || User { user: key.subject, user_kind: user_kind(key.principal_kind), issuer: key.issuer };
         let group = (
             by.contains(&By::Day).then_some(key.day),
             by.contains(&By::Tenant).then_some(key.tenant),
@@ -445,7 +446,8 @@ impl Sums {
         match &*key.kind {
             "" => sums.requests = amount.requests,
             MeasuredQuantity::INPUT_TOKENS => {
-                (sums.input_tokens, sums.total_tokens, sums.estimated_input) = (quantity, quantity, estimated);
+                (sums.input_tokens, sums.total_tokens, sums.estimated_input) =
+                    (quantity, quantity, estimated);
             }
             MeasuredQuantity::OUTPUT_TOKENS => {
                 (sums.output_tokens, sums.total_tokens, sums.estimated_output) =

@@ -115,10 +115,8 @@ fn fault(error: &rusqlite::Error) -> SpoolFault {
 impl Store {
     /// Makes the file in a directory that has none.
     pub(super) fn create(directory: &Path) -> Result<Self, StoreError> {
-        let store = Self::connect(
-            directory,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
-        )?;
+        let store =
+            Self::connect(directory, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         // In one transaction: a reader sees the whole schema, or a file without a version that it passes over.
         let statements = format!(
             "begin immediate; {SCHEMA} pragma application_id = {APPLICATION_ID}; \
@@ -172,10 +170,6 @@ impl Store {
         Ok(store)
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Number of the last event ever stored; 0 before the first.
     pub(super) fn last_seq(&self) -> Result<i64, StoreError> {
         self.sql(|connection| meta(connection, "last_seq")).map(Option::unwrap_or_default)
@@ -227,14 +221,13 @@ impl Store {
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let path = &self.path;
-        let mut run = || {
+        let run = || {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&transaction)?;
             transaction.commit()?;
             Ok(value)
         };
-        run().map_err(|source| StoreError::Sql { path: path.clone(), source })
+        run().map_err(|source| StoreError::Sql { path: self.path.clone(), source })
     }
 
     /// Runs `read` on one unchanging view of the file.
@@ -242,11 +235,10 @@ impl Store {
         &mut self,
         read: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let path = &self.path;
         self.connection
             .transaction_with_behavior(TransactionBehavior::Deferred)
             .and_then(|transaction| read(&transaction))
-            .map_err(|source| StoreError::Sql { path: path.clone(), source })
+            .map_err(|source| StoreError::Sql { path: self.path.clone(), source })
     }
 
     fn connect(directory: &Path, flags: OpenFlags) -> Result<Self, StoreError> {

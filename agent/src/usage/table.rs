@@ -32,7 +32,8 @@ impl Table {
             .iter()
             .enumerate()
             .map(|(index, (title, _))| {
-                let cells = self.rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count());
+                let cells =
+                    self.rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count());
                 cells.chain([title.chars().count()]).max().unwrap_or_default()
             })
             .collect();
@@ -87,7 +88,8 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let mut table = Table::new(vec![("USER", Align::Left), ("TOTAL", Align::Right), ("NOTE", Align::Left)]);
+        let mut table =
+            Table::new(vec![("USER", Align::Left), ("TOTAL", Align::Right), ("NOTE", Align::Left)]);
         table.row(["zoë".to_owned(), "7".to_owned(), String::new()]);
         table.row(["bartholomew".to_owned(), "1234567".to_owned(), "x".to_owned()]);
         let mut out = Vec::new();

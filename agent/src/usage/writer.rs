@@ -158,7 +158,8 @@ impl Writer {
                 self.store(gathered);
                 quiet_since = Instant::now();
                 if self.commits_since_upkeep >= COMMITS_PER_UPKEEP {
-                    self.upkeep(false);
+                    // One step, whether there is more to do or not: the cores come first.
+                    let _ = self.upkeep(false);
                 }
                 continue;
             }

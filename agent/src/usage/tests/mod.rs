@@ -119,8 +119,8 @@ fn spool_path(state: &Path) -> std::path::PathBuf {
 
 /// Numbers of all events in a spool, in the order of their `seq`, which must be 1, 2, 3, …
 fn stored(spool: &Path) -> Vec<u64> {
-    let file = Connection::open_with_flags(spool.join(store::FILE_NAME), OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .unwrap();
+    let file =
+        Connection::open_with_flags(spool.join(store::FILE_NAME), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let mut select = file.prepare("select seq, body from ev order by seq").unwrap();
     let rows = select.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))).unwrap();
     let mut numbers = Vec::new();

@@ -141,8 +141,7 @@ fn a_failed_sync_is_reported_and_the_spool_recovers_by_itself() {
     let shim = build_shim(work.path());
     let state = work.path().join("state");
     let fail = work.path().join("fail");
-    let mut storing =
-        Storing::start(&state, &[("LD_PRELOAD", &*shim), ("FAIL_SYNC_FILE", &*fail)]);
+    let mut storing = Storing::start(&state, &[("LD_PRELOAD", &*shim), ("FAIL_SYNC_FILE", &*fail)]);
     let mut acknowledged = Vec::new();
     let mut faults = 0;
     for round in 0..3 {
@@ -234,7 +233,7 @@ fn usage_is_read_while_another_process_writes() {
     while Instant::now() < until {
         let heard = storing.next().unwrap();
         assert_eq!(heard.word, "ok", "a reader must not hinder the writer");
-        if heard.number % 20 != 0 {
+        if !heard.number.is_multiple_of(20) {
             continue;
         }
         let answer = reading::answer(state.path(), &["--json"]);

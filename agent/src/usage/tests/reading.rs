@@ -130,7 +130,8 @@ fn roll_ups_equal_a_scan_of_all_events() {
     let events: Vec<UsageEvent> = (0..2_500)
         .map(|number| {
             let day = 1 + number % 3;
-            let mut event = event(number, &format!("user-{}", number % 17), &format!("2026-11-0{day}T08:00:00Z"));
+            let mut event =
+                event(number, &format!("user-{}", number % 17), &format!("2026-11-0{day}T08:00:00Z"));
             event.measures[0].quantity = number;
             event
         })
@@ -261,7 +262,6 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     let _spool = spool_of(state.path(), &history());
     let (reader, mut pipe) = std::io::pipe().unwrap();
     drop(reader);
-    let command =
-        Command::try_parse_from(["usage", "--state", state.path().to_str().unwrap()]).unwrap();
+    let command = Command::try_parse_from(["usage", "--state", state.path().to_str().unwrap()]).unwrap();
     run(&command.usage, at(NOON), &mut pipe).unwrap();
 }
