@@ -1,1 +1,24 @@
 //! Usage events: made durable before the end of an answer leaves, and read back for `attach-gateway usage`.
+//!
+//! A core pushes encoded events into its [`CoreQueue`]; the one writer thread ([`SpoolWriter`]) commits all that has
+//! gathered in one transaction and then tells each core, by its [`CoreReports`], how far it came. Each process start
+//! has its own directory under `<state>/spool`, so no two processes write one file. Reading needs nobody's help: a
+//! second process opens the files read-only while the gateway runs.
+
+mod directory;
+mod orphans;
+mod read;
+mod rollup;
+mod spool;
+mod store;
+mod table;
+mod writer;
+
+pub(crate) use read::{UsageArgs, UsageError, run};
+pub(crate) use spool::{
+    CoreQueue, CoreReports, Entry, PushError, Report, SpoolFault, SpoolHandle, SpoolStats,
+};
+pub(crate) use writer::{SpoolWriter, StartError};
+
+#[cfg(test)]
+mod tests;

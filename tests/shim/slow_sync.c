@@ -1,0 +1,40 @@
+/* Preloaded into a process under test: makes each sync of file data slow, or fail.
+ *
+ *   SLOW_SYNC_MS    milliseconds that each sync takes longer
+ *   FAIL_SYNC_FILE  while a file of this name exists, each sync fails with EIO and syncs nothing
+ *
+ * Build: cc -shared -fPIC -O1 -o slow_sync.so slow_sync.c -ldl
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+static int sync_with(const char *name, int fd)
+{
+    const char *delay = getenv("SLOW_SYNC_MS");
+    const char *fail = getenv("FAIL_SYNC_FILE");
+    if (delay) {
+        long ms = atol(delay);
+        struct timespec rest = { ms / 1000, (ms % 1000) * 1000000L };
+        while (nanosleep(&rest, &rest) == -1 && errno == EINTR)
+            ;
+    }
+    if (fail && access(fail, F_OK) == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return ((int (*)(int))dlsym(RTLD_NEXT, name))(fd);
+}
+
+int fdatasync(int fd)
+{
+    return sync_with("fdatasync", fd);
+}
+
+int fsync(int fd)
+{
+    return sync_with("fsync", fd);
+}
