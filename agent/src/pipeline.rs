@@ -1,7 +1,7 @@
 //! The request path. One function, top to bottom; each stage takes the evidence of the one before by value.
 
 use crate::{
-    access_log::{self, AccessLog, RefusedRequest},
+    access_log::{AccessLog, RefusedRequest},
     admit::{Admitter, Measure, Standing},
     answer::AnswerBody,
     ask::{self, BodyBudget, Classified, Dialect, Operation, classify, dialect_of},
@@ -132,14 +132,14 @@ impl Pipeline {
         known: &Known,
     ) -> Response<AnswerBody> {
         self.metrics.refused(refusal);
-        self.access_log.write_refusal(&access_log::refused(&RefusedRequest {
+        self.access_log.refused(&RefusedRequest {
             time: self.clock.now(),
             request_id: &request_id.text,
             principal: known.principal.as_deref(),
             operation: known.operation.map(Operation::name),
             model: known.model.as_deref(),
             refusal,
-        }));
+        });
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(headers::X_REQUEST_ID, request_id.value.clone());

@@ -5,7 +5,7 @@
 //! wake-up per commit, not per request.
 
 use crate::{
-    access_log::{self, AccessLog},
+    access_log::AccessLog,
     admit::{QuotaStore, Settled, Settlement},
     metrics::Metrics,
     usage::{CoreQueue, CoreReports, Entry, Report, SpoolFault},
@@ -52,7 +52,7 @@ impl Settler {
         let mut waiters = Vec::with_capacity(batch.len());
         let mut settlements: Vec<(Rc<QuotaStore>, Vec<Settlement>)> = Vec::new();
         for Settled { event, is_metered, hold, consumed, waiter } in batch.drain(..) {
-            self.access_log.write(&access_log::served(&event));
+            self.access_log.served(&event);
             self.metrics.settled(&event, is_metered);
             if is_metered {
                 entries.push(entry(&event));
@@ -70,13 +70,13 @@ impl Settler {
             }
         }
         if !entries.is_empty() {
-            match self.spool.push(&mut entries) {
-                Ok(up_to) => waiting.push(up_to, waiters),
-                Err(error) => {
-                    tracing::error!("{} usage events could not be queued: {error}", waiters.len());
-                    fail(waiters, &SpoolFault::from(error));
-                }
+            let pushed = self.spool.push(&mut entries);
+            if let Err(error) = pushed {
+                // What stayed in `entries` was not taken: the last of them.
+                tracing::error!("{} usage events could not be queued: {error}", entries.len());
+                refuse(waiters.split_off(waiters.len() - entries.len()));
             }
+            waiting.push(waiters);
         }
         for (store, of_store) in settlements {
             tokio::task::spawn_local(async move { store.settle(of_store).await });
@@ -88,9 +88,9 @@ fn entry(event: &UsageEvent) -> Entry {
     Entry { at_ms: event.occurred_at.as_millisecond(), body: v1::UsageEvent::from(event).encode_to_vec() }
 }
 
-fn fail(waiters: Vec<Waiter>, fault: &SpoolFault) {
+fn refuse(waiters: Vec<Waiter>) {
     for waiter in waiters.into_iter().flatten() {
-        let _ = waiter.send(Err(fault.clone()));
+        let _ = waiter.send(Err(SpoolFault::Io));
     }
 }
 
@@ -107,9 +107,8 @@ impl Waiting {
         self.waiters.is_empty()
     }
 
-    fn push(&mut self, up_to: u64, waiters: Vec<Waiter>) {
+    fn push(&mut self, waiters: Vec<Waiter>) {
         self.waiters.extend(waiters);
-        debug_assert_eq!(self.resolved + self.waiters.len() as u64, up_to, "the spool counts as we do");
     }
 
     fn resolve(&mut self, report: &Report) {
@@ -117,7 +116,7 @@ impl Waiting {
             let Some(waiter) = self.waiters.pop_front() else { break };
             self.resolved += 1;
             if let Some(waiter) = waiter {
-                let _ = waiter.send(report.result.clone());
+                let _ = waiter.send(report.result);
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     ask::BodyBudget,
     clock::Clock,
     core::{self, Shared},
-    decisions::{LineLog, open_refusals, standard_output},
+    decisions::DecisionLog,
     dial::tls_config,
     identify::Issuers,
     listen,
@@ -48,8 +48,8 @@ pub(crate) fn serve(settings: Settings, mut source: Source) -> anyhow::Result<()
     let agent = agent_id(&settings.state_dir)?;
     let clock = Clock::System;
     let spool = SpoolWriter::start(&settings.state_dir, clock.clone())?;
-    let lines = standard_output();
-    let refusals = open_refusals(&settings.state_dir)?;
+    let (lines, close_lines) = DecisionLog::to_stdout(clock.clone())?;
+    let (refusals, close_refusals) = DecisionLog::to_state(&settings.state_dir, clock.clone())?;
     let metrics = Arc::new(Metrics::new());
     let (snapshots, receiver) = watch::channel(Arc::clone(&snapshot));
 
@@ -67,7 +67,7 @@ pub(crate) fn serve(settings: Settings, mut source: Source) -> anyhow::Result<()
         engines: Engines::new(),
         bodies: BodyBudget::of_this_machine(),
         spool: spool.handle(),
-        access_log: AccessLog { lines: lines.log(), refusals: refusals.log() },
+        access_log: AccessLog { lines, refusals },
         metrics: Arc::clone(&metrics),
         clock,
         agent,
@@ -106,8 +106,8 @@ pub(crate) fn serve(settings: Settings, mut source: Source) -> anyhow::Result<()
     // The issuers' tasks hold the runtime's handle, not the other way about.
     control.shutdown_background();
     spool.close().context("the last usage events")?;
-    refusals.close();
-    lines.close();
+    close_refusals.close();
+    close_lines.close();
     Ok(())
 }
 
