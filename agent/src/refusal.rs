@@ -110,7 +110,8 @@ impl Refusal {
                 line(StatusCode::NOT_FOUND, "model_not_found", Caller)
             }
             Self::NotAdmitted(NotAdmitted::Reached(reached)) => {
-                line(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", Caller).retry(reached.retry_after)
+                let retry_after = reached.retry_after;
+                Line { retry_after, ..line(StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", Caller) }
             }
             Self::NotAdmitted(NotAdmitted::StoreUnavailable(_)) => {
                 line(StatusCode::SERVICE_UNAVAILABLE, "quota_store_unavailable", QuotaStore).retry(SOON)
@@ -182,7 +183,7 @@ impl Refusal {
                 measure: reached.measure,
                 amount: reached.amount,
                 remaining: reached.amount.saturating_sub(reached.used.saturating_add(reached.reserved)),
-                resets_in: reached.retry_after,
+                resets_in: reached.retry_after.unwrap_or(reached.window),
             }),
             _ => None,
         }
@@ -298,6 +299,15 @@ fn reached_message(reached: &Reached) -> String {
         Measure::OutputTokens => "output tokens",
         Measure::TotalTokens => "tokens",
     };
+    if reached.retry_after.is_none() {
+        return format!(
+            "This request alone asks for more than limit '{}' ever allows: {} {measure} per {} s. Make the prompt \
+             shorter, or ask for less output.",
+            reached.limit,
+            reached.amount,
+            reached.window.as_secs(),
+        );
+    }
     format!(
         "Limit '{}' reached: {} {measure} per {} s; {} used, {} reserved by requests in progress.",
         reached.limit,

@@ -62,7 +62,7 @@ impl Settler {
                 let _ = waiter.send(Ok(()));
             }
             if let Some(hold) = hold {
-                let settlement = Settlement { reservation: hold.reservation, actual: Some(consumed) };
+                let settlement = Settlement { reservation: hold.reservation, actual: consumed };
                 match settlements.iter_mut().find(|(store, _)| Rc::ptr_eq(store, &hold.store)) {
                     Some((_, of_store)) => of_store.push(settlement),
                     None => settlements.push((hold.store, vec![settlement])),

@@ -3,7 +3,7 @@
 use crate::{
     access_log::AccessLog,
     admin::{self, Admin},
-    admit::LocalStore,
+    admit::{LocalStore, StoreClock},
     ask::BodyBudget,
     clock::Clock,
     core::{self, Shared},
@@ -63,7 +63,7 @@ pub(crate) fn serve(settings: Settings, mut source: Source) -> anyhow::Result<()
     let shared = Shared {
         snapshots: receiver.clone(),
         issuers: Arc::clone(&issuers),
-        local_store: Arc::new(LocalStore::new()),
+        local_store: LocalStore::new(StoreClock::Own),
         engines: Engines::new(),
         bodies: BodyBudget::of_this_machine(),
         spool: spool.handle(),

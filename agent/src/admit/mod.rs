@@ -1,7 +1,24 @@
 //! Whether a request fits its limits, decided and reserved in one step: [`Grant`] → [`Ticket`].
 
+mod breaker;
+mod counter;
+mod live;
+mod local;
+mod redis;
+mod script;
+mod store;
 mod ticket;
+mod undone;
 
+#[cfg(test)]
+mod tests;
+
+pub(crate) use local::LocalStore;
+pub(crate) use redis::{InvalidAddress, RedisStore};
+pub(crate) use store::{
+    Admission, Admitted, Applied, Ask, Consumed, OutputAsk, QuotaStore, RENEWAL_INTERVAL, Reached, Reservation,
+    Settlement, Standing, StoreClock, StoreFault,
+};
 pub(crate) use ticket::{Durable, Hold, Settled, Ticket};
 
 use crate::{
@@ -14,8 +31,9 @@ use attach_proto::{
     id::{AgentId, ModelName, QuotaStoreId},
 };
 use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
+use live::Live;
 use ticket::Admittance;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 use uuid::Uuid;
 
 /// Output tokens that a stream reserves at a time, for each choice. Small enough that a stream that ends holds
@@ -36,11 +54,25 @@ pub(crate) enum NotAdmitted {
     Overloaded,
 }
 
+/// A store that this core uses, with the task that looks after its connection.
+struct OpenStore {
+    kind: QuotaStoreKind,
+    store: Rc<QuotaStore>,
+    upkeep: JoinHandle<()>,
+}
+
+impl Drop for OpenStore {
+    fn drop(&mut self) {
+        self.upkeep.abort();
+    }
+}
+
 /// One core's way to the quota stores and the settler.
 pub(crate) struct Admitter {
     /// Shared by all cores.
     local: Arc<LocalStore>,
-    stores: RefCell<HashMap<QuotaStoreId, (QuotaStoreKind, Rc<QuotaStore>)>>,
+    stores: RefCell<HashMap<QuotaStoreId, OpenStore>>,
+    live: Live,
     settler: mpsc::Sender<Settled>,
     clock: Clock,
     agent: AgentId,
@@ -53,7 +85,7 @@ impl Admitter {
         clock: Clock,
         agent: AgentId,
     ) -> Self {
-        Self { local, stores: RefCell::default(), settler, clock, agent }
+        Self { local, stores: RefCell::default(), live: Live::new(), settler, clock, agent }
     }
 
     pub(crate) async fn admit(&self, grant: Grant, request_id: Rc<str>) -> Result<Ticket, NotAdmitted> {
@@ -67,10 +99,7 @@ impl Admitter {
         if limits.is_empty() {
             return Ok(self.ticket(grant, id, request_id, admittance));
         }
-        let Some((store, on_outage)) = self.store_of(&grant) else {
-            // The bundle was checked: each tenant has its store.
-            return Err(NotAdmitted::Overloaded);
-        };
+        let (store, on_outage) = self.store_of(&grant).map_err(NotAdmitted::StoreUnavailable)?;
         let ask = Ask {
             id,
             tenant: grant.principal().tenant.clone(),
@@ -87,7 +116,7 @@ impl Admitter {
                 if must_tell && cap.asked.is_none_or(|asked| asked > each) {
                     admittance.output_cap = Some(each.max(1));
                 }
-                admittance.hold = Some(Hold { store, reservation });
+                admittance.hold = Some(self.live.enter(store, reservation));
                 admittance.standing = standing;
                 Ok(self.ticket(grant, id, request_id, admittance))
             }
@@ -103,25 +132,36 @@ impl Admitter {
         Ticket::new(grant, id, self.clock.now(), self.agent.clone(), request_id, admittance)
     }
 
+    /// Keeps the reservations of requests in progress alive.
+    pub(crate) async fn renew_if_due(&self) {
+        self.live.renew_if_due().await;
+    }
+
     /// The tenant's one store. A store whose address changed is connected anew.
-    fn store_of(&self, grant: &Grant) -> Option<(Rc<QuotaStore>, QuotaOutage)> {
+    fn store_of(&self, grant: &Grant) -> Result<(Rc<QuotaStore>, QuotaOutage), StoreFault> {
         let snapshot = grant.snapshot();
-        let tenant = snapshot.tenant(&grant.principal().tenant)?;
-        let store = snapshot.quota_store(&tenant.quota_store)?;
+        // The bundle was checked: each tenant has its store.
+        let tenant = snapshot.tenant(&grant.principal().tenant).ok_or(StoreFault::Unavailable)?;
+        let declared = snapshot.quota_store(&tenant.quota_store).ok_or(StoreFault::Unavailable)?;
         let mut stores = self.stores.borrow_mut();
-        if let Some((kind, known)) = stores.get(&store.id)
-            && *kind == store.kind
+        if let Some(open) = stores.get(&declared.id)
+            && open.kind == declared.kind
         {
-            return Some((Rc::clone(known), tenant.on_quota_outage));
+            return Ok((Rc::clone(&open.store), tenant.on_quota_outage));
         }
-        let made = Rc::new(match &store.kind {
+        let store = Rc::new(match &declared.kind {
             QuotaStoreKind::Local => QuotaStore::Local(Arc::clone(&self.local)),
-            QuotaStoreKind::Redis { url, call_budget } => {
-                QuotaStore::Redis(Rc::new(RedisStore::new(url.clone(), *call_budget)))
-            }
+            QuotaStoreKind::Redis { url, call_budget } => QuotaStore::Redis(
+                RedisStore::new(url, *call_budget, StoreClock::Own).map_err(|InvalidAddress| StoreFault::Unavailable)?,
+            ),
         });
-        stores.insert(store.id.clone(), (store.kind.clone(), Rc::clone(&made)));
-        Some((made, tenant.on_quota_outage))
+        let upkeep = tokio::task::spawn_local({
+            let store = Rc::clone(&store);
+            async move { store.run().await }
+        });
+        let kind = declared.kind.clone();
+        stores.insert(declared.id.clone(), OpenStore { kind, store: Rc::clone(&store), upkeep });
+        Ok((store, tenant.on_quota_outage))
     }
 }
 

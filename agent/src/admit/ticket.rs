@@ -1,6 +1,6 @@
 //! The evidence that a request was admitted.
 
-use super::{Consumed, QuotaStore, Reservation, Standing};
+use super::{Consumed, QuotaStore, Reservation, Standing, counts_output, live};
 use crate::{
     ask::Ask,
     authorize::{Grant, GrantedModel},
@@ -46,6 +46,7 @@ pub(crate) struct Ticket {
 pub(crate) struct Hold {
     pub(crate) store: Rc<QuotaStore>,
     pub(crate) reservation: Reservation,
+    pub(super) entry: live::Entry,
 }
 
 /// What is known so far of how it goes.
@@ -129,7 +130,8 @@ impl Ticket {
 
     /// Output tokens that are reserved now; `None` when nothing limits them.
     pub(crate) fn reserved_output(&self) -> Option<u64> {
-        self.hold.as_ref().filter(|hold| hold.reservation.counts_output()).map(|hold| hold.reservation.output())
+        let hold = self.hold.as_ref().filter(|hold| hold.reservation.measures().any(counts_output));
+        hold.map(|hold| hold.reservation.output())
     }
 
     pub(crate) fn hold(&self) -> Option<&Hold> {
@@ -139,6 +141,7 @@ impl Ticket {
     /// Takes the reservation as an extension left it.
     pub(crate) fn replace_reservation(&mut self, reservation: Reservation) {
         if let Some(hold) = &mut self.hold {
+            hold.entry.replace(&reservation);
             hold.reservation = reservation;
         }
     }

@@ -1,0 +1,2 @@
+//! Random histories against a model.
+use super::*;
