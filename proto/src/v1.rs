@@ -4,7 +4,6 @@
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
     clippy::doc_markdown,
-    clippy::str_to_string,
     reason = "generated code"
 )]
 

@@ -1,0 +1,252 @@
+//! However a request ends, there is exactly one event with the right outcome, the reservation is back, and nobody takes
+//! a broken answer for a whole one.
+
+use attach_tests::{
+    Engine, Gateway, Issuer, Script,
+    engine::{Step, samples},
+    gateway::{Setup, quantity},
+};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+struct World {
+    issuer: Issuer,
+    engine: Engine,
+    gateway: Gateway,
+}
+
+const LIMIT: u64 = 10_000;
+
+async fn world(script: Script) -> World {
+    let issuer = Issuer::start().await;
+    let engine = Engine::start(script).await;
+    let digest = "0".repeat(64);
+    let gateway = Setup::new()
+        .with_bundle(&format!(
+            "
+identity_providers: [{{issuer: '{}', audiences: [test-api]}}]
+keys: [{{sha256: '{digest}'}}]
+limits: [{{counter: COUNTER_EACH_PRINCIPAL, measure: MEASURE_TOTAL_TOKENS, window: 3600s, amount: {LIMIT}}}]
+upstreams: [{{url: '{}', timeouts: {{first_byte: 1s, between_bytes: 1s}}}}]
+",
+            issuer.url(),
+            engine.url()
+        ))
+        .start()
+        .await;
+    World { issuer, engine, gateway }
+}
+
+impl World {
+    fn alice(&self) -> attach_tests::Client {
+        self.gateway.client().with_bearer(&self.issuer.token("alice"))
+    }
+
+    /// One event with this outcome; and what alice has left is the limit less what the event says.
+    async fn settled(&self, outcome: &str) -> Value {
+        let [event] = self.gateway.wait_events(1).await.try_into().expect("exactly one event");
+        assert_eq!(event["outcome"], outcome, "{event:#}");
+        let consumed = quantity(&event, "input_tokens").unwrap_or(0) + quantity(&event, "output_tokens").unwrap_or(0);
+        self.engine.set(samples::openai_chat(0, 0));
+        let probe = self.alice().post("/v1/chat/completions", &json!({"model": "m", "messages": [], "max_tokens": 1})).await;
+        let remaining: u64 = probe.header("x-ratelimit-remaining-tokens").expect("a header").parse().expect("a number");
+        // The probe itself reserves its one token and the estimate of its empty list.
+        assert_eq!(remaining, LIMIT - consumed - 2, "nothing stays reserved");
+        event
+    }
+}
+
+fn streaming() -> Value {
+    json!({"model": "tiny", "stream": true, "messages": [{"role": "user", "content": "hi"}]})
+}
+
+fn whole() -> Value {
+    json!({"model": "tiny", "stream": false, "messages": [{"role": "user", "content": "hi"}]})
+}
+
+/// The path, the body's type and the chunks of a stream in each dialect.
+fn dialects() -> [(&'static str, &'static str, Vec<Bytes>); 3] {
+    [
+        ("/v1/chat/completions", "text/event-stream", samples::openai_chunks(9, 4)),
+        ("/api/chat", "application/x-ndjson", samples::ollama_chunks(9, 4)),
+        ("/v1/messages", "text/event-stream", samples::anthropic_chunks(9, 4)),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_complete_stream_is_counted_as_the_engine_says() {
+    for (path, content_type, chunks) in dialects() {
+        let world = world(samples::stream(content_type, chunks)).await;
+        let answer = world.alice().stream(path, &streaming()).await.whole().await;
+        assert_eq!((answer.status.as_u16(), answer.broken.clone()), (200, None));
+        let event = world.settled("OUTCOME_COMPLETE").await;
+        assert_eq!(quantity(&event, "input_tokens"), Some(9), "{path}");
+        assert_eq!(quantity(&event, "output_tokens"), Some(4), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_complete_answer_in_one_piece_is_counted_as_the_engine_says() {
+    let world = world(samples::openai_chat(9, 4)).await;
+    let answer = world.alice().post("/v1/chat/completions", &whole()).await;
+    assert_eq!(answer.status, 200);
+    let event = world.settled("OUTCOME_COMPLETE").await;
+    assert_eq!(quantity(&event, "output_tokens"), Some(4));
+    assert_eq!(event["principal"]["subject"], "alice");
+    assert_eq!(event["http_status"], 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_leaves_before_the_answer_frees_the_engine() {
+    let world = world(Script::Raw(vec![Step::Wait])).await;
+    let alice = world.alice();
+    let request = tokio::spawn(async move { alice.post("/v1/chat/completions", &whole()).await });
+    attach_tests::eventually("the engine has it", Duration::from_secs(5), async || {
+        (!world.engine.seen().is_empty()).then_some(())
+    })
+    .await;
+    request.abort();
+    let _ = request.await;
+    world.engine.wait_abandoned(Duration::from_secs(1)).await;
+    let event = world.settled("OUTCOME_CLIENT_GONE").await;
+    assert_eq!(event["measures"].as_array().map_or(0, Vec::len), 0, "nothing was generated");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_leaves_mid_stream_frees_the_engine_and_pays_for_what_came() {
+    for (path, content_type, chunks) in dialects() {
+        let mut steps: Vec<Step> = chunks[..4].iter().cloned().map(Step::Chunk).collect();
+        steps.push(Step::Wait);
+        let world = world(Script::Stream(content_type, steps)).await;
+        let mut stream = world.alice().stream(path, &streaming()).await;
+        let mut text = Vec::new();
+        while String::from_utf8_lossy(&text).matches("\"t").count() < 2 {
+            text.extend(stream.next().await.expect("a piece").expect("not the end"));
+        }
+        drop(stream);
+        world.engine.wait_abandoned(Duration::from_secs(1)).await;
+        let event = world.settled("OUTCOME_CLIENT_GONE").await;
+        let output = quantity(&event, "output_tokens").expect("an estimate");
+        assert!((2..=4).contains(&output), "{path}: {output}");
+        assert!(event.to_string().contains("MEASURE_SOURCE_ESTIMATED"), "{event:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_leaves_an_answer_in_one_piece_frees_the_engine() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{";
+    let world = world(Script::Raw(vec![Step::Bytes(head.into()), Step::Wait])).await;
+    let alice = world.alice();
+    let request = tokio::spawn(async move { alice.post("/v1/chat/completions", &whole()).await });
+    attach_tests::eventually("the engine has it", Duration::from_secs(5), async || {
+        (!world.engine.seen().is_empty()).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    request.abort();
+    let _ = request.await;
+    world.engine.wait_abandoned(Duration::from_secs(1)).await;
+    world.settled("OUTCOME_CLIENT_GONE").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_answers_with_an_error_costs_nothing_and_its_words_reach_the_caller() {
+    for status in [400, 404, 500, 503] {
+        let world = world(Script::Json(status, json!({"error": {"message": "no", "type": "x"}}))).await;
+        let answer = world.alice().post("/v1/chat/completions", &streaming()).await;
+        assert_eq!(answer.status.as_u16(), status);
+        assert_eq!(answer.json()["error"]["message"], "no");
+        let event = world.settled("OUTCOME_ENGINE_ERROR").await;
+        assert_eq!(event["measures"].as_array().map_or(0, Vec::len), 0);
+        assert_eq!(event["attempts"][0]["http_status"], status);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_dies_mid_stream_never_looks_like_a_clean_end() {
+    // Each way in which a stream can stop short: the connection drops, is reset, or the body simply ends.
+    for last in [Step::Close, Step::Reset, Step::End] {
+        for (path, content_type, chunks) in dialects() {
+            let mut steps: Vec<Step> = chunks[..4].iter().cloned().map(Step::Chunk).collect();
+            steps.push(Step::Sleep(Duration::from_millis(50)));
+            steps.push(last.clone());
+            let world = world(Script::Stream(content_type, steps)).await;
+            let answer = world.alice().stream(path, &streaming()).await.whole().await;
+            let text = answer.text();
+            assert!(text.contains("error"), "{path} {last:?}: {text}");
+            for marker in ["[DONE]", "\"done\":true", "message_stop"] {
+                assert!(!text.contains(marker), "{path} {last:?}: {text}");
+            }
+            for line in text.lines().filter(|line| path == "/api/chat" && !line.is_empty()) {
+                serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            }
+            let event = world.settled("OUTCOME_ENGINE_ERROR").await;
+            assert!(quantity(&event, "output_tokens").is_some_and(|tokens| tokens >= 1), "{event:#}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_says_error_mid_stream_is_passed_on_and_counted_as_a_failure() {
+    let chunks = samples::ollama_chunks(9, 4);
+    let mut steps: Vec<Step> = chunks[..2].iter().cloned().map(Step::Chunk).collect();
+    steps.push(Step::Chunk("{\"error\":\"an error was encountered while running the model: unexpected EOF\"}\n".into()));
+    steps.push(Step::End);
+    let world = world(Script::Stream("application/x-ndjson", steps)).await;
+    let answer = world.alice().stream("/api/chat", &streaming()).await.whole().await;
+    assert_eq!(answer.text().matches("\"error\"").count(), 1, "{}", answer.text());
+    world.settled("OUTCOME_ENGINE_ERROR").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_breaks_off_an_answer_in_one_piece_is_a_502() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{\"id\":";
+    let world = world(Script::Raw(vec![Step::Bytes(head.into()), Step::Close])).await;
+    let answer = world.alice().post("/v1/chat/completions", &whole()).await;
+    assert_eq!(answer.status, 502);
+    assert_eq!(answer.json()["error"]["code"], "engine_failed");
+    world.settled("OUTCOME_ENGINE_ERROR").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_keeps_silent_is_a_504() {
+    let world = world(Script::Raw(vec![Step::Wait])).await;
+    let answer = world.alice().post("/v1/chat/completions", &whole()).await;
+    assert_eq!(answer.status, 504);
+    assert_eq!(answer.json()["error"]["code"], "engine_timeout");
+    world.settled("OUTCOME_TIMED_OUT").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_falls_silent_mid_stream_ends_in_an_error() {
+    for (path, content_type, chunks) in dialects() {
+        let mut steps: Vec<Step> = chunks[..4].iter().cloned().map(Step::Chunk).collect();
+        steps.push(Step::Wait);
+        let world = world(Script::Stream(content_type, steps)).await;
+        let answer = world.alice().stream(path, &streaming()).await.whole().await;
+        assert!(answer.text().contains("error"), "{path}: {}", answer.text());
+        world.engine.wait_abandoned(Duration::from_secs(1)).await;
+        world.settled("OUTCOME_TIMED_OUT").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_not_there_is_a_502() {
+    let world = world(samples::openai_chat(1, 1)).await;
+    let World { issuer, engine, gateway } = world;
+    let url = engine.url();
+    drop(engine);
+    attach_tests::eventually("the engine's port is closed", Duration::from_secs(5), async || {
+        let address = url.trim_start_matches("http://").to_owned();
+        tokio::net::TcpStream::connect(address).await.is_err().then_some(())
+    })
+    .await;
+    let alice = gateway.client().with_bearer(&issuer.token("alice"));
+    let answer = alice.post("/v1/chat/completions", &whole()).await;
+    assert_eq!(answer.status, 502);
+    assert_eq!(answer.json()["error"]["code"], "engine_unreachable");
+    let events = gateway.wait_events(1).await;
+    assert_eq!(events[0]["outcome"], "OUTCOME_ENGINE_ERROR");
+    assert_eq!(gateway.admin().get("/readyz").await.status, 503);
+}

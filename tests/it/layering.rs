@@ -1,0 +1,142 @@
+//! Dependencies run one way: a module may use only what stands before it in the list.
+//!
+//! Rust does not enforce this within a crate, so a test does.
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The agent's modules, from the ones that know nothing to the one that knows everything.
+const ORDER: &[&str] = &[
+    "clock",
+    "json_edit",
+    "dial",
+    "fetch",
+    "decisions",
+    "snapshot",
+    "usage",
+    "cli",
+    "settings",
+    "telemetry",
+    "source",
+    "ask",
+    "identify",
+    "meter",
+    "authorize",
+    "admit",
+    "route",
+    "forward",
+    "refusal",
+    "access_log",
+    "metrics",
+    "answer",
+    "own_routes",
+    "settle",
+    "pipeline",
+    "listen",
+    "core",
+    "admin",
+    "start",
+];
+
+/// Uses against the order that are meant, each with its reason.
+const MEANT: &[(&str, &str, &str)] = &[
+    ("cli", "source", "the command line runs the program"),
+    ("cli", "settings", "the command line runs the program"),
+    ("cli", "start", "the command line runs the program"),
+    ("cli", "telemetry", "the command line runs the program"),
+    ("admit", "meter", "a ticket keeps the meter's last reading"),
+    ("meter", "admit", "a metered body owns the ticket"),
+    ("meter", "forward", "the meter takes the forwarded answer"),
+    ("meter", "route", "a body keeps its place at the engine"),
+    ("meter", "refusal", "an answer that broke is refused"),
+    ("forward", "refusal", "a failed forward is refused"),
+];
+
+#[test]
+fn modules_use_only_what_stands_before_them() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent/src");
+    let mut wrong = Vec::new();
+    for file in rust_files(&source) {
+        let relative = file.strip_prefix(&source).expect("below the source folder");
+        let first = relative.iter().next().expect("not empty").to_string_lossy();
+        let module = first.trim_end_matches(".rs").to_owned();
+        if matches!(module.as_str(), "lib" | "main") {
+            continue;
+        }
+        let place = place_of(&module).unwrap_or_else(|| panic!("{module} has no place in the list"));
+        let text = fs::read_to_string(&file).expect("a source file");
+        for used in uses(&text) {
+            let is_meant = MEANT.iter().any(|(from, to, _)| *from == module && *to == used);
+            if place_of(&used).is_some_and(|at| at > place) && !is_meant {
+                wrong.push(format!("{} uses {used}", relative.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "against the order of modules:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_order_names_each_module_once() {
+    let names: HashSet<_> = ORDER.iter().collect();
+    assert_eq!(names.len(), ORDER.len());
+}
+
+fn place_of(module: &str) -> Option<usize> {
+    ORDER.iter().position(|name| *name == module)
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// First segments after `crate::`, in plain and in nested imports, tests left out.
+fn uses(text: &str) -> Vec<String> {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => {
+                let mut depth = 1;
+                let mut word = String::new();
+                let mut is_first = true;
+                for c in list.chars() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' => depth -= 1,
+                        ',' if depth == 1 => is_first = true,
+                        c if depth == 1 && is_first && (c.is_alphanumeric() || c == '_') => {
+                            word.push(c);
+                            continue;
+                        }
+                        _ => {}
+                    }
+                    if !word.is_empty() {
+                        found.push(std::mem::take(&mut word));
+                        is_first = false;
+                    }
+                    if depth == 0 {
+                        break;
+                    }
+                    if c == ',' && depth == 1 {
+                        is_first = true;
+                    }
+                }
+            }
+            None => found.push(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()),
+        }
+    }
+    found
+}

@@ -1,0 +1,11 @@
+//! The whole-system tests, a module for each promise.
+
+mod bad_input;
+mod ends;
+mod first_commands;
+mod identity;
+mod layering;
+mod limits;
+mod operations;
+mod quota_outage;
+mod streaming;

@@ -1,0 +1,219 @@
+//! Stopping, reloading, crashing, and what is written down on the way.
+
+use attach_tests::{
+    Engine, Issuer, Script,
+    engine::{Step, samples},
+    eventually,
+    gateway::Setup,
+};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use std::{collections::HashSet, time::Duration};
+
+fn streaming() -> Value {
+    json!({"model": "tiny", "stream": true, "messages": [{"role": "user", "content": "hi"}]})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_is_told_to_stop_finishes_its_streams_first() {
+    let issuer = Issuer::start().await;
+    let mut steps: Vec<Step> = samples::openai_chunks(9, 4).into_iter().map(Step::Chunk).collect();
+    steps.insert(2, Step::Wait);
+    steps.push(Step::End);
+    let engine = Engine::start(Script::Stream("text/event-stream", steps)).await;
+    let mut gateway = Setup::new().with_issuer(&issuer).with_engine(&engine).start().await;
+    let alice = gateway.client().with_bearer(&issuer.token("alice"));
+    let mut stream = alice.stream("/v1/chat/completions", &streaming()).await;
+    stream.next().await.expect("a piece").expect("not the end");
+
+    gateway.signal(Signal::SIGTERM);
+    eventually("no new connections are taken", Duration::from_secs(5), async || {
+        alice.try_send(http::Method::GET, "/health", "").await.is_err().then_some(())
+    })
+    .await;
+    engine.go_on(1);
+    let rest = stream.whole().await;
+
+    assert!(rest.broken.is_none() && rest.text().ends_with("data: [DONE]\n\n"), "{}", rest.text());
+    let status = gateway.wait_end(Duration::from_secs(5)).await;
+    assert!(status.success(), "{status}: {}", gateway.log());
+    assert_eq!(gateway.events().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_bundle_acts_within_a_second_and_a_broken_one_not_at_all() {
+    let issuer = Issuer::start().await;
+    let engine = Engine::start(samples::openai_chat(50, 50)).await;
+    let bundle = |amount: &str| {
+        format!(
+            "
+identity_providers: [{{issuer: '{}', audiences: [test-api]}}]
+limits: [{{counter: COUNTER_SHARED, measure: MEASURE_REQUESTS, window: 3600s, amount: {amount}}}]
+upstreams: [{{url: '{}'}}]
+",
+            issuer.url(),
+            engine.url()
+        )
+    };
+    let setup = Setup::new().with_bundle(&bundle("1"));
+    let gateway = setup.start().await;
+    let alice = gateway.client().with_bearer(&issuer.token("alice"));
+    let chat = json!({"model": "tiny", "messages": []});
+    assert_eq!(alice.post("/v1/chat/completions", &chat).await.status, 200);
+    assert_eq!(alice.post("/v1/chat/completions", &chat).await.status, 429);
+
+    setup.file("bundle.yaml", &bundle("oops"));
+    eventually("the mistake is told", Duration::from_secs(5), async || {
+        gateway.log().contains("limits[0].amount").then_some(())
+    })
+    .await;
+    assert_eq!(alice.post("/v1/chat/completions", &chat).await.status, 429, "the last good one serves on");
+
+    setup.file("bundle.yaml", &bundle("2"));
+    eventually("the new limit acts", Duration::from_secs(5), async || {
+        (alice.post("/v1/chat/completions", &chat).await.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_every_completed_answer_has_its_event_and_none_has_two() {
+    let issuer = Issuer::start().await;
+    let engine = Engine::start(samples::openai_stream(9, 3)).await;
+    let setup = Setup::new().with_issuer(&issuer).with_engine(&engine).with("MAX_TOKENS_PER_MIN", "none");
+    let mut gateway = setup.start().await;
+    let token = issuer.token("alice");
+    let mut completed = HashSet::new();
+    for round in 0..50_u64 {
+        let callers: Vec<_> = (0..8)
+            .map(|caller| {
+                let client = gateway.client().with_bearer(&token);
+                tokio::spawn(async move {
+                    let mut done = Vec::new();
+                    for n in 0.. {
+                        let id = format!("r{round}-c{caller}-n{n}");
+                        let client = client.clone().with_header("x-request-id", &id);
+                        let Ok(stream) = client
+                            .try_send(http::Method::POST, "/v1/chat/completions", streaming().to_string())
+                            .await
+                        else {
+                            break;
+                        };
+                        let answer = stream.whole().await;
+                        // The caller may act on the answer as soon as it has the marker.
+                        if answer.text().contains("data: [DONE]") {
+                            done.push(id);
+                        }
+                    }
+                    done
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(5 + round * 7 % 60)).await;
+        let restarted = gateway.restart_after_kill();
+        let restarted = restarted.await;
+        for caller in callers {
+            completed.extend(caller.await.expect("no panic"));
+        }
+        gateway = restarted;
+    }
+    let recorded: Vec<String> =
+        gateway.events().iter().map(|event| event["request_id"].as_str().unwrap_or_default().to_owned()).collect();
+    let distinct: HashSet<_> = recorded.iter().cloned().collect();
+    println!("50 kills: {} completed answers, {} events", completed.len(), recorded.len());
+    assert_eq!(distinct.len(), recorded.len(), "no event twice");
+    let lost: Vec<_> = completed.difference(&distinct).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    assert!(completed.len() > 100, "the test did something: {}", completed.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prompts_and_answers_are_written_nowhere() {
+    let issuer = Issuer::start().await;
+    let canary = "zanzibar-canary-7731";
+    let mut body = samples::openai_chat_body(1, 1);
+    body["choices"][0]["message"]["content"] = json!(canary);
+    let engine = Engine::start(Script::Json(200, body)).await;
+    let setup = Setup::new().with_issuer(&issuer).with_engine(&engine).with("RUST_LOG", "trace");
+    let gateway = setup.start().await;
+    let alice = gateway.client().with_bearer(&issuer.token("alice"));
+    let chat = json!({"model": "tiny", "messages": [{"role": "user", "content": canary}]});
+    assert!(alice.post("/v1/chat/completions", &chat).await.text().contains(canary));
+    alice.post_raw("/v1/chat/completions", format!("{{\"messages\": \"{canary}\"")).await;
+    gateway.wait_events(1).await;
+    gateway.signal(Signal::SIGTERM);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+
+    let mut looked_at = 0;
+    let mut folders = vec![setup.folder().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            looked_at += 1;
+            let bytes = std::fs::read(&path).expect("a file");
+            let found = bytes.windows(canary.len()).any(|window| window == canary.as_bytes());
+            assert!(!found, "{} holds the prompt or the answer", path.display());
+        }
+    }
+    assert!(looked_at > 3, "logs and spool were looked at");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_access_log_tells_who_when_what_and_how_much_in_one_line() {
+    let issuer = Issuer::start().await;
+    let engine = Engine::start(samples::openai_chat(11, 7)).await;
+    let gateway = Setup::new().with_issuer(&issuer).with_engine(&engine).start().await;
+    let alice = gateway.client().with_bearer(&issuer.token("alice")).with_header("x-request-id", "line-1");
+    alice.post("/v1/chat/completions", &json!({"model": "tiny", "messages": []})).await;
+    gateway.client().with_header("x-request-id", "line-2").get("/api/tags").await;
+
+    let lines = eventually("two lines", Duration::from_secs(5), async || {
+        let lines: Vec<Value> =
+            gateway.access_log().lines().map(|line| serde_json::from_str(line).expect("JSON lines")).collect();
+        (lines.len() >= 2).then_some(lines)
+    })
+    .await;
+    let line = |id: &str| lines.iter().find(|line| line["request_id"] == id).expect("a line").clone();
+    let served = line("line-1");
+    for (name, value) in [
+        ("decision", json!("complete")),
+        ("status", json!(200)),
+        ("principal", json!("alice")),
+        ("operation", json!("chat")),
+        ("model", json!("tiny")),
+        ("input_tokens", json!(11)),
+        ("output_tokens", json!(7)),
+    ] {
+        assert_eq!(served[name], value, "{name}: {served}");
+    }
+    assert!(served["duration_ms"].is_number() && served["time"].is_string());
+    assert_eq!(line("line-2")["decision"], "missing_credential");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_sees_metrics_and_the_usage_table() {
+    let issuer = Issuer::start().await;
+    let engine = Engine::start(samples::openai_chat(11, 7)).await;
+    let gateway = Setup::new().with_issuer(&issuer).with_engine(&engine).start().await;
+    for user in ["alice", "alice", "bob"] {
+        let client = gateway.client().with_bearer(&issuer.token(user));
+        client.post("/v1/chat/completions", &json!({"model": "tiny", "messages": []})).await;
+    }
+    gateway.wait_events(3).await;
+
+    let metrics = gateway.admin().get("/metrics").await.text();
+    let expected = r#"attach_usage_tokens_total{user="alice",direction="out",model="tiny",tenant="default"} 14"#;
+    assert!(metrics.contains(expected), "{metrics}");
+    let table = String::from_utf8(gateway.command(&["usage"]).stdout).expect("UTF-8");
+    assert!(table.lines().any(|line| line.contains("alice") && line.contains("22") && line.contains("14")), "{table}");
+    let ready = gateway.admin().get("/readyz").await;
+    assert_eq!((ready.status.as_u16(), ready.json()["engines"][0]["reachable"].as_bool()), (200, Some(true)));
+    // On the callers' port everybody sees only what is theirs.
+    let bob = gateway.client().with_bearer(&issuer.token("bob")).get("/metrics").await.text();
+    assert!(bob.contains("\"bob\"") && !bob.contains("alice"), "{bob}");
+    assert_eq!(gateway.client().get("/metrics").await.status, 401);
+}

@@ -1,0 +1,134 @@
+//! Bytes go on as they come, unchanged, but for what the caller did not ask for.
+
+use attach_tests::{
+    Engine, Gateway, Issuer, Script,
+    engine::{Step, samples},
+    gateway::Setup,
+};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+async fn world(script: Script) -> (Issuer, Engine, Gateway) {
+    let issuer = Issuer::start().await;
+    let engine = Engine::start(script).await;
+    let gateway = Setup::new().with_issuer(&issuer).with_engine(&engine).start().await;
+    (issuer, engine, gateway)
+}
+
+fn asking_for_usage() -> Value {
+    json!({"model": "tiny", "stream": true, "stream_options": {"include_usage": true}, "messages": []})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_chunk_reaches_the_caller_before_the_engine_sends_the_next() {
+    for (path, content_type, chunks) in [
+        ("/v1/chat/completions", "text/event-stream", samples::openai_chunks(9, 5)),
+        ("/api/chat", "application/x-ndjson", samples::ollama_chunks(9, 5)),
+        ("/v1/messages", "text/event-stream", samples::anthropic_chunks(9, 5)),
+    ] {
+        let mut steps = Vec::new();
+        for chunk in &chunks {
+            steps.extend([Step::Chunk(chunk.clone()), Step::Wait]);
+        }
+        steps.push(Step::End);
+        let (issuer, engine, gateway) = world(Script::Stream(content_type, steps)).await;
+        let alice = gateway.client().with_bearer(&issuer.token("alice"));
+        let mut stream = alice.stream(path, &asking_for_usage()).await;
+        let mut got = Vec::new();
+        for sent in 1..=chunks.len() {
+            let expected = chunks[..sent].concat();
+            while got.len() < expected.len() {
+                got.extend(stream.next().await.expect("a piece").expect("not the end"));
+            }
+            assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(&expected));
+            engine.go_on(1);
+        }
+        assert_eq!(stream.next().await, Ok(None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_the_chunking_the_bytes_are_the_engines() {
+    let whole = samples::openai_chunks(9, 30).concat();
+    let mut seed = 0x9e37_79b9_u32;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        seed as usize % below
+    };
+    let (issuer, engine, gateway) = world(Script::Json(200, json!({}))).await;
+    for _ in 0..50 {
+        let mut rest = whole.as_slice();
+        let mut steps = Vec::new();
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(1 + random(rest.len().min(300)));
+            steps.push(Step::Chunk(Bytes::copy_from_slice(chunk)));
+            rest = after;
+        }
+        steps.push(Step::End);
+        engine.set(Script::Stream("text/event-stream", steps));
+        let alice = gateway.client().with_bearer(&issuer.token("alice"));
+        let answer = alice.stream("/v1/chat/completions", &asking_for_usage()).await.whole().await;
+        assert_eq!(answer.text(), String::from_utf8_lossy(&whole));
+    }
+    for event in gateway.wait_events(50).await {
+        assert_eq!(attach_tests::gateway::quantity(&event, "output_tokens"), Some(30));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_is_forced_at_the_engine_and_hidden_from_a_caller_that_did_not_ask() {
+    let (issuer, engine, gateway) = world(samples::openai_stream(9, 4)).await;
+    let alice = gateway.client().with_bearer(&issuer.token("alice"));
+
+    let not_asking = json!({"model": "tiny", "stream": true, "messages": []});
+    let quiet = alice.stream("/v1/chat/completions", &not_asking).await.whole().await.text();
+    let loud = alice.stream("/v1/chat/completions", &asking_for_usage()).await.whole().await.text();
+
+    assert_eq!(engine.seen()[0].json()["stream_options"], json!({"include_usage": true}));
+    assert!(!quiet.contains("usage"), "{quiet}");
+    assert!(loud.contains("prompt_tokens"), "{loud}");
+    assert_eq!(quiet, loud.split("\n\n").filter(|event| !event.contains("usage")).collect::<Vec<_>>().join("\n\n"));
+    for event in gateway.wait_events(2).await {
+        assert_eq!(attach_tests::gateway::quantity(&event, "output_tokens"), Some(4));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_body_reaches_the_engine_byte_for_byte() {
+    let (issuer, engine, gateway) = world(samples::openai_chat(1, 1)).await;
+    let alice = gateway.client().with_bearer(&issuer.token("alice"));
+    let odd = "{ \"messages\" :[{\"role\":\"user\",\"content\":\"\\u00e9 é \\n\"}],\t\"max_tokens\":5, \"model\":\"tiny\" ,\"x\":1e3}  ";
+    alice.post_raw("/v1/chat/completions?a=1&a=2", odd).await;
+    let [seen] = engine.seen().try_into().expect("one request");
+    assert_eq!(String::from_utf8_lossy(&seen.body), odd);
+    assert_eq!(seen.target, "/v1/chat/completions?a=1&a=2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_answer_in_one_piece_passes_whole_and_is_counted() {
+    let mut body = samples::openai_chat_body(9, 4);
+    body["data"] = json!("x".repeat(3 << 20));
+    let (issuer, _engine, gateway) = world(Script::Json(200, body.clone())).await;
+    let alice = gateway.client().with_bearer(&issuer.token("alice"));
+    let answer = alice.post("/v1/embeddings", &json!({"model": "tiny", "input": "x"})).await;
+    assert_eq!(answer.json(), body);
+    let events = gateway.wait_events(1).await;
+    assert_eq!(attach_tests::gateway::quantity(&events[0], "input_tokens"), Some(9));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_to_the_engine_serves_many_requests_and_a_stale_one_none() {
+    let (issuer, engine, gateway) = world(samples::openai_chat(1, 1)).await;
+    let alice = gateway.client().with_bearer(&issuer.token("alice"));
+    let body = json!({"model": "tiny", "messages": []});
+    for _ in 0..20 {
+        assert_eq!(alice.post("/v1/chat/completions", &body).await.status, 200);
+    }
+    // An engine that closes after each answer, without saying so.
+    let text = samples::openai_chat_body(1, 1).to_string();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+    engine.set(Script::Raw(vec![Step::Bytes(head.into()), Step::Close]));
+    for _ in 0..20 {
+        assert_eq!(alice.post("/v1/chat/completions", &body).await.status, 200);
+    }
+}
