@@ -1,13 +1,15 @@
-/* Preloaded into a process under test: makes each sync of file data slow, or fail.
+/* Preloaded into a process under test: makes each sync of file data slow, or fail, or counts it.
  *
- *   SLOW_SYNC_MS    milliseconds that each sync takes longer
- *   FAIL_SYNC_FILE  while a file of this name exists, each sync fails with EIO and syncs nothing
+ *   SLOW_SYNC_MS     milliseconds that each sync takes longer
+ *   FAIL_SYNC_FILE   while a file of this name exists, each sync fails with EIO and syncs nothing
+ *   COUNT_SYNC_FILE  each sync adds a byte to this file: `d` for fdatasync, `f` for fsync
  *
  * Build: cc -shared -fPIC -O1 -o slow_sync.so slow_sync.c -ldl
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,11 +18,18 @@ static int sync_with(const char *name, int fd)
 {
     const char *delay = getenv("SLOW_SYNC_MS");
     const char *fail = getenv("FAIL_SYNC_FILE");
+    const char *count = getenv("COUNT_SYNC_FILE");
     if (delay) {
         long ms = atol(delay);
         struct timespec rest = { ms / 1000, (ms % 1000) * 1000000L };
         while (nanosleep(&rest, &rest) == -1 && errno == EINTR)
             ;
+    }
+    if (count) {
+        int log = open(count, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        if (log < 0 || write(log, name[1] == 'd' ? "d" : "f", 1) != 1)
+            abort();
+        close(log);
     }
     if (fail && access(fail, F_OK) == 0) {
         errno = EIO;

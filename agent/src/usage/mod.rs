@@ -5,16 +5,19 @@
 //! has its own directory under `<state>/spool`, so no two processes write one file. Reading needs nobody's help: a
 //! second process opens the files read-only while the gateway runs.
 
+mod command;
 mod directory;
 mod orphans;
 mod read;
 mod rollup;
+mod since;
 mod spool;
 mod store;
+mod sums;
 mod table;
 mod writer;
 
-pub(crate) use read::{UsageArgs, UsageError, run};
+pub(crate) use command::{UsageArgs, UsageError, run};
 pub(crate) use spool::{
     CoreQueue, CoreReports, Entry, PushError, Report, SpoolFault, SpoolHandle, SpoolStats,
 };

@@ -70,6 +70,13 @@ impl Tally {
         sum.requests = sum.requests.saturating_add(amount.requests);
     }
 
+    pub(super) fn merge(&mut self, other: Self) {
+        self.undecodable += other.undecodable;
+        for (key, amount) in other.amounts {
+            self.add(key, amount);
+        }
+    }
+
     fn add_event(&mut self, at_ms: i64, event: v1::UsageEvent) {
         let principal = event.principal.unwrap_or_default();
         let request = Key {

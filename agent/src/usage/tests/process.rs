@@ -136,6 +136,27 @@ fn a_report_never_comes_before_the_sync_has_ended() {
 }
 
 #[test]
+fn a_commit_costs_one_sync_and_not_the_dear_one() {
+    let work = tempfile::tempdir().unwrap();
+    let shim = build_shim(work.path());
+    let state = work.path().join("state");
+    let count = work.path().join("count");
+    let mut storing = Storing::start(&state, &[("LD_PRELOAD", &*shim), ("COUNT_SYNC_FILE", &*count)]);
+    let mut commits = 0;
+    while commits < 200 {
+        commits += usize::from(storing.next().unwrap().word == "ok");
+    }
+    storing.kill();
+    commits += std::iter::from_fn(|| storing.next()).count();
+    let log = fs::read(&count).unwrap();
+    let data = log.iter().filter(|call| **call == b'd').count();
+    // Making the file takes a few, and so do the sums of each 1,000 events and a checkpoint.
+    assert!((commits..=commits + commits / 100 + 20).contains(&data), "{data} syncs, {commits} commits");
+    // The new directory, and the two above it.
+    assert_eq!(log.len() - data, 3, "SQLite was built without HAVE_FDATASYNC");
+}
+
+#[test]
 fn a_failed_sync_is_reported_and_the_spool_recovers_by_itself() {
     let work = tempfile::tempdir().unwrap();
     let shim = build_shim(work.path());
