@@ -14,7 +14,7 @@ if not holding and is_tombstone(id) then
 end
 local more_input = holding and 0 or input
 local more_output = math.max(0, output - (holding and holding[2] or 0))
-local fresh = { input, output, now }
+local fresh = { input, output, -1 }
 
 local packed = redis.call('MGET', unpack(KEYS, 3))
 local counters = {}

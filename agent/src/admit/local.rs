@@ -83,7 +83,8 @@ struct Holding {
     limits: Arc<[Applied]>,
     input: u64,
     output: u64,
-    admitted_at: u64,
+    /// When its requests were charged; not known of one that had lapsed and was brought back.
+    admitted_at: Option<u64>,
     lapses_at: u64,
 }
 
@@ -134,7 +135,7 @@ impl LocalStore {
         }
         let admission = Admission::new(ask, granted, &counters, now)?;
         if let Admission::Admitted(admitted) = &admission {
-            accounts.hold(&admitted.reservation, output, now);
+            accounts.hold(&admitted.reservation, output, Some(now), now);
         }
         Ok(admission)
     }
@@ -168,7 +169,7 @@ impl LocalStore {
             counter.reserved += more(applied);
             accounts.keep(&reservation.tenant, rounds, applied, counter);
         }
-        accounts.hold(reservation, output.max(known.unwrap_or(0)), now);
+        accounts.hold(reservation, output.max(known.unwrap_or(0)), None, now);
         Ok(true)
     }
 
@@ -206,7 +207,7 @@ impl LocalStore {
             return;
         }
         if let Some(output) = accounts.live.get(&reservation.id).map(|holding| holding.output) {
-            accounts.hold(reservation, output, now);
+            accounts.hold(reservation, output, None, now);
             return;
         }
         // It lapsed. Its tokens are being made all the same, so it is held again without asking whether it fits.
@@ -218,7 +219,7 @@ impl LocalStore {
                 accounts.keep(&reservation.tenant, rounds, applied, counter);
             }
         }
-        accounts.hold(reservation, reservation.output, now);
+        accounts.hold(reservation, reservation.output, None, now);
     }
 
     pub(super) fn release(&self, tenant: &TenantId, id: Uuid) {
@@ -230,12 +231,13 @@ impl LocalStore {
         }
         let Some(holding) = accounts.live.remove(&id) else { return };
         accounts.give_back(&holding, now);
+        let Some(admitted_at) = holding.admitted_at else { return };
         let requests = holding.limits.iter().filter(|applied| applied.measure == Measure::Requests);
         for applied in requests {
             if let Some(kept) = accounts.counters.get_mut(applied.counter_key.as_str()) {
                 let window = millis(applied.window);
                 kept.counter = kept.counter.opened(now, window);
-                kept.counter.uncharge_request(holding.admitted_at, window);
+                kept.counter.uncharge_request(admitted_at, window);
             }
         }
     }
@@ -299,7 +301,7 @@ impl LocalStore {
             // Each counter has exactly one place in the rounds, and its tenant stays as long as it does.
             let Some(accounts) = tenants.get_mut(&tenant) else { continue };
             let Some(kept) = accounts.counters.get(&key) else { continue };
-            if kept.counter.reserved > 0 || now < kept.counter.start.saturating_add(2 * kept.window) {
+            if !kept.counter.opened(now, kept.window).is_empty() {
                 rounds.push_back((tenant, key));
                 continue;
             }
@@ -337,7 +339,8 @@ impl Accounts {
         self.counters.insert(key, Kept { counter, window });
     }
 
-    fn hold(&mut self, reservation: &Reservation, output: u64, now: u64) {
+    /// Begins to hold, or holds on for another life.
+    fn hold(&mut self, reservation: &Reservation, output: u64, admitted_at: Option<u64>, now: u64) {
         let lapses_at = now + millis(RESERVATION_LIFE);
         self.lapses.push_back((lapses_at, reservation.id));
         match self.live.entry(reservation.id) {
@@ -350,7 +353,7 @@ impl Accounts {
                     limits: Arc::clone(&reservation.limits),
                     input: reservation.input,
                     output,
-                    admitted_at: now,
+                    admitted_at,
                     lapses_at,
                 });
             }
