@@ -8,6 +8,7 @@
 
 local id, input, output = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 
+reclaim()
 local holding = holding_of(id)
 if not holding and is_tombstone(id) then
   return 0

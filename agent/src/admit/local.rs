@@ -3,15 +3,14 @@
 //! It means what the scripts of the Redis store mean; one suite of tests holds both to it.
 
 use super::{
+    accounts::Accounts,
     counter::{Counter, grant, held},
-    store::{
-        Admission, Applied, Ask, RESERVATION_LIFE, Reservation, Settlement, StoreClock, StoreFault, millis,
-    },
+    store::{Admission, Applied, Ask, Reservation, Settlement, StoreClock, StoreFault, millis},
 };
 use attach_proto::{bundle::Measure, id::TenantId};
 use parking_lot::Mutex;
 use std::{
-    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
+    collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
     sync::{
         Arc,
@@ -28,14 +27,10 @@ const MAX_COUNTERS: usize = 262_144;
 /// Live reservations of a tenant: far more streams than one host carries, 10 MB.
 const MAX_LIVE: usize = 65_536;
 
-/// Settled ids of a tenant that are remembered: 3 MB. No call to this store is ever late, so the memory only guards
-/// against a caller who settles twice, which happens at once or not at all.
-const MAX_TOMBSTONES: usize = 65_536;
-
 /// More shards than an agent has busy tenants at a time, so that two of them rarely meet on one lock.
 const SHARDS: usize = 16;
 
-/// Lapsed reservations, forgotten tombstones and idle counters that one admission cleans up of each. Each admission
+/// Lapsed reservations, tombstones and idle counters that one admission cleans up of each. Each admission
 /// makes at most a few, so the cleaning keeps pace.
 const RECLAIMED_PER_ADMIT: usize = 4;
 
@@ -59,33 +54,6 @@ struct Shard {
     tenants: HashMap<TenantId, Accounts>,
     /// Each counter once, in the order in which they are looked at for being idle.
     rounds: VecDeque<(TenantId, Arc<str>)>,
-}
-
-/// All that one tenant has here.
-#[derive(Debug, Default)]
-struct Accounts {
-    counters: HashMap<Arc<str>, Kept>,
-    live: HashMap<Uuid, Holding>,
-    /// By time. An entry of a reservation that was renewed or settled since says nothing.
-    lapses: VecDeque<(u64, Uuid)>,
-    tombstones: HashSet<Uuid>,
-    forgets: VecDeque<(u64, Uuid)>,
-}
-
-#[derive(Debug)]
-struct Kept {
-    counter: Counter,
-    window: u64,
-}
-
-#[derive(Debug)]
-struct Holding {
-    limits: Arc<[Applied]>,
-    input: u64,
-    output: u64,
-    /// When its requests were charged; not known of one that had lapsed and was brought back.
-    admitted_at: Option<u64>,
-    lapses_at: u64,
 }
 
 impl LocalStore {
@@ -115,7 +83,8 @@ impl LocalStore {
         if accounts.tombstones.contains(&ask.id) {
             return Err(StoreFault::Released);
         }
-        let mut counters: Vec<Counter> = ask.limits.iter().map(|applied| accounts.opened(applied, now)).collect();
+        let mut counters: Vec<Counter> =
+            ask.limits.iter().map(|applied| accounts.opened(applied, now)).collect();
         if let Some(holding) = accounts.live.get(&ask.id) {
             let granted = Some(holding.output);
             return Admission::new(ask, granted, &counters, now);
@@ -124,12 +93,17 @@ impl LocalStore {
         let Some(output) = granted else {
             return Admission::new(ask, None, &counters, now);
         };
-        let new = ask.limits.iter().filter(|applied| !accounts.counters.contains_key(applied.counter_key.as_str()));
-        self.make_room(new.count(), accounts)?;
+        let new =
+            ask.limits.iter().filter(|applied| !accounts.counters.contains_key(applied.counter_key.as_str()));
+        if accounts.live.len() >= MAX_LIVE || !self.reserve_room(new.count()) {
+            return Err(StoreFault::Full);
+        }
         for (applied, counter) in ask.limits.iter().zip(&mut counters) {
             match applied.measure {
                 Measure::Requests => counter.charge(1),
-                measure => counter.reserved += held(measure, ask.input, output),
+                measure @ (Measure::InputTokens | Measure::OutputTokens | Measure::TotalTokens) => {
+                    counter.reserved += held(measure, ask.input, output);
+                }
             }
             accounts.keep(&ask.tenant, rounds, applied, *counter);
         }
@@ -146,6 +120,7 @@ impl LocalStore {
         let mut shard = self.shard(&reservation.tenant).lock();
         let Shard { tenants, rounds } = &mut *shard;
         let accounts = accounts(tenants, &reservation.tenant);
+        accounts.reclaim(now, RECLAIMED_PER_ADMIT);
         if accounts.tombstones.contains(&reservation.id) {
             return Ok(false);
         }
@@ -162,8 +137,9 @@ impl LocalStore {
             return Ok(false);
         }
         let new = |applied: &&Applied| !accounts.counters.contains_key(applied.counter_key.as_str());
-        let new = reservation.limits.iter().filter(new).count();
-        self.make_room(new, accounts)?;
+        if !self.reserve_room(reservation.limits.iter().filter(new).count()) {
+            return Err(StoreFault::Full);
+        }
         for applied in reservation.limits.iter() {
             let mut counter = accounts.opened(applied, now);
             counter.reserved += more(applied);
@@ -230,16 +206,7 @@ impl LocalStore {
             return;
         }
         let Some(holding) = accounts.live.remove(&id) else { return };
-        accounts.give_back(&holding, now);
-        let Some(admitted_at) = holding.admitted_at else { return };
-        let requests = holding.limits.iter().filter(|applied| applied.measure == Measure::Requests);
-        for applied in requests {
-            if let Some(kept) = accounts.counters.get_mut(applied.counter_key.as_str()) {
-                let window = millis(applied.window);
-                kept.counter = kept.counter.opened(now, window);
-                kept.counter.uncharge_request(admitted_at, window);
-            }
-        }
+        accounts.undo(&holding, now);
     }
 
     /// Forgets idle counters, also of tenants that no longer ask.
@@ -277,13 +244,7 @@ impl LocalStore {
         &self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or(0)]
     }
 
-    fn make_room(&self, counters: usize, accounts: &Accounts) -> Result<(), StoreFault> {
-        if accounts.live.len() >= MAX_LIVE || !self.reserve_room(counters) {
-            return Err(StoreFault::Full);
-        }
-        Ok(())
-    }
-
+    /// Whether this many new counters have a place.
     fn reserve_room(&self, counters: usize) -> bool {
         let count = self.counters.fetch_add(counters, Ordering::Relaxed) + counters;
         let fits = counters == 0 || count <= self.max_counters;
@@ -307,97 +268,6 @@ impl LocalStore {
             }
             accounts.counters.remove(&key);
             self.counters.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Accounts {
-    fn is_empty(&self) -> bool {
-        self.counters.is_empty() && self.live.is_empty() && self.tombstones.is_empty()
-    }
-
-    fn opened(&self, applied: &Applied, now: u64) -> Counter {
-        let counter = self.counters.get(applied.counter_key.as_str()).map(|kept| kept.counter);
-        counter.unwrap_or_default().opened(now, millis(applied.window))
-    }
-
-    /// Room for a new counter was reserved before.
-    fn keep(
-        &mut self,
-        tenant: &TenantId,
-        rounds: &mut VecDeque<(TenantId, Arc<str>)>,
-        applied: &Applied,
-        counter: Counter,
-    ) {
-        let window = millis(applied.window);
-        if let Some(kept) = self.counters.get_mut(applied.counter_key.as_str()) {
-            *kept = Kept { counter, window };
-            return;
-        }
-        let key: Arc<str> = applied.counter_key.as_str().into();
-        rounds.push_back((tenant.clone(), Arc::clone(&key)));
-        self.counters.insert(key, Kept { counter, window });
-    }
-
-    /// Begins to hold, or holds on for another life.
-    fn hold(&mut self, reservation: &Reservation, output: u64, admitted_at: Option<u64>, now: u64) {
-        let lapses_at = now + millis(RESERVATION_LIFE);
-        self.lapses.push_back((lapses_at, reservation.id));
-        match self.live.entry(reservation.id) {
-            Entry::Occupied(mut holding) => {
-                holding.get_mut().output = output;
-                holding.get_mut().lapses_at = lapses_at;
-            }
-            Entry::Vacant(free) => {
-                free.insert(Holding {
-                    limits: Arc::clone(&reservation.limits),
-                    input: reservation.input,
-                    output,
-                    admitted_at,
-                    lapses_at,
-                });
-            }
-        }
-    }
-
-    /// Leaves a tombstone: whether there was none.
-    fn bury(&mut self, id: Uuid, now: u64) -> bool {
-        let fresh = self.tombstones.insert(id);
-        if fresh {
-            self.forgets.push_back((now + millis(RESERVATION_LIFE), id));
-        }
-        fresh
-    }
-
-    /// Both queues are in the order of time, because every entry is made the same life before it is due.
-    fn reclaim(&mut self, now: u64, count: usize) {
-        for _ in 0..count {
-            let is_due = |(at, _): &(u64, Uuid)| *at <= now;
-            if self.forgets.len() <= MAX_TOMBSTONES && !self.forgets.front().is_some_and(is_due) {
-                break;
-            }
-            if let Some((_, id)) = self.forgets.pop_front() {
-                self.tombstones.remove(&id);
-            }
-        }
-        for _ in 0..count {
-            let Some(&(at, id)) = self.lapses.front().filter(|(at, _)| *at <= now) else { break };
-            self.lapses.pop_front();
-            if let Entry::Occupied(holding) = self.live.entry(id)
-                && holding.get().lapses_at == at
-            {
-                let holding = holding.remove();
-                self.give_back(&holding, now);
-            }
-        }
-    }
-
-    fn give_back(&mut self, holding: &Holding, now: u64) {
-        for applied in holding.limits.iter() {
-            if let Some(kept) = self.counters.get_mut(applied.counter_key.as_str()) {
-                kept.counter = kept.counter.opened(now, millis(applied.window));
-                kept.counter.give_back(held(applied.measure, holding.input, holding.output));
-            }
         }
     }
 }

@@ -15,14 +15,34 @@ const ALL_DAY: Duration = Duration::from_secs(36_000);
 
 #[derive(Debug, Clone)]
 enum Step {
-    Admit { limits: u8, input: u64, at_least: u64, more: u64 },
-    Extend { which: usize, more: u64 },
-    Settle { which: usize, input: u64, output: u64 },
+    Admit {
+        limits: u8,
+        input: u64,
+        at_least: u64,
+        more: u64,
+    },
+    Extend {
+        which: usize,
+        more: u64,
+    },
+    Settle {
+        which: usize,
+        input: u64,
+        output: u64,
+    },
     /// Of one that was settled before.
-    SettleAgain { which: usize },
-    Renew { which: usize },
-    Release { which: usize },
-    Pass { milliseconds: u64 },
+    SettleAgain {
+        which: usize,
+    },
+    Renew {
+        which: usize,
+    },
+    Release {
+        which: usize,
+    },
+    Pass {
+        milliseconds: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -96,7 +116,8 @@ impl Model {
 
     fn reserved(&self, limit: usize) -> u64 {
         let measure = limits()[limit].measure;
-        let held = self.live.values().filter(|live| live.lapses_at > self.now && live.limits.contains(&limit));
+        let held =
+            self.live.values().filter(|live| live.lapses_at > self.now && live.limits.contains(&limit));
         held.map(|live| tokens(measure, live.input, live.output)).sum()
     }
 
@@ -118,7 +139,9 @@ impl Model {
         let fits = |output: u64| {
             asked.iter().all(|&limit| match limits()[limit].measure {
                 Measure::Requests => self.free(limit) >= 1,
-                measure => self.free(limit) >= tokens(measure, ask.input, output),
+                measure @ (Measure::InputTokens | Measure::OutputTokens | Measure::TotalTokens) => {
+                    self.free(limit) >= tokens(measure, ask.input, output)
+                }
             })
         };
         let output = (at_least..=at_most).rev().find(|output| fits(*output))?;
@@ -133,7 +156,8 @@ impl Model {
     fn extend(&mut self, id: Uuid, output: u64) -> bool {
         let (is_live, lapses_at) = (self.is_live(id), self.lapses());
         let live = &self.live[&id];
-        let (more_input, more_output) = if is_live { (0, output - live.output) } else { (live.input, output) };
+        let (more_input, more_output) =
+            if is_live { (0, output - live.output) } else { (live.input, output) };
         let fits = live.limits.iter().all(|&limit| {
             let more = tokens(limits()[limit].measure, more_input, more_output);
             more == 0 || more <= self.free(limit)

@@ -60,7 +60,8 @@ fn two_threads_never_admit_more_than_fits() {
         let callers: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
-                    let ask = || ask(vec![limit(Measure::Requests, 1000), limit(Measure::TotalTokens, 10_000_000)]);
+                    let ask =
+                        || ask(vec![limit(Measure::Requests, 1000), limit(Measure::TotalTokens, 10_000_000)]);
                     (0..500).filter(|_| matches!(store.admit(ask()), Ok(Admission::Admitted(_)))).count()
                 })
             })

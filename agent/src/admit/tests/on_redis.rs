@@ -31,9 +31,16 @@ async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) -> Duratio
 
 /// Breaks the server, has callers come for two seconds, mends it, and expects that they are served within a second
 /// and that what was undone meanwhile is done.
-async fn outage(name: &str, mut stage: Stage, breaks: fn(&mut Server), mends: fn(&mut Server), forgets: bool) {
+async fn outage(
+    name: &str,
+    mut stage: Stage,
+    breaks: fn(&mut Server),
+    mends: fn(&mut Server),
+    forgets: bool,
+) {
     let limits = vec![long(Measure::Requests), long(Measure::TotalTokens)];
-    eventually("served before the outage", async || stage.store.admit(ask(limits.clone())).await.is_ok()).await;
+    eventually("served before the outage", async || stage.store.admit(ask(limits.clone())).await.is_ok())
+        .await;
     let held = admitted(stage.store.admit(ask(limits.clone())).await.unwrap()).reservation;
     let requests_before = stage.state(&limits[0]).await.0;
     let reserved_before = stage.state(&limits[1]).await.1;
@@ -57,7 +64,9 @@ async fn outage(name: &str, mut stage: Stage, breaks: fn(&mut Server), mends: fn
     mends(stage.server.as_mut().unwrap());
     let last = ask(limits.clone());
     let recovery = eventually("served again", async || stage.store.admit(last.clone()).await.is_ok()).await;
-    eprintln!("{name}: {calls} calls waited {waited:?} in all, {longest:?} at most; served again after {recovery:?}");
+    eprintln!(
+        "{name}: {calls} calls waited {waited:?} in all, {longest:?} at most; served again after {recovery:?}"
+    );
     assert!(recovery <= Duration::from_secs(1), "served again only after {recovery:?}");
 
     // The settlement arrived, and of all that was asked in vain nothing is left.
@@ -76,9 +85,9 @@ fn callers_of_a_redis_that_was_killed_wait_no_longer_than_the_budget() {
 #[test]
 fn callers_of_a_redis_that_hangs_wait_no_longer_than_the_budget() {
     if let Some(stage) = stage() {
-        let (breaks, mends): (fn(&mut Server), fn(&mut Server)) =
-            (|server| server.signal("-STOP"), |server| server.signal("-CONT"));
-        stage.run(|stage| outage("hung", stage, breaks, mends, false));
+        stage.run(|stage| {
+            outage("hung", stage, |server| server.signal("-STOP"), |server| server.signal("-CONT"), false)
+        });
     }
 }
 
@@ -95,7 +104,8 @@ fn a_redis_that_forgot_its_scripts_or_was_restarted_empty_serves_the_next_caller
         server.start_again();
         // The first may find that its connection broke.
         let _ = stage.store.admit(ask(Vec::new())).await;
-        let recovery = eventually("extended", async || stage.store.extend(&mut held, 100).await.is_ok()).await;
+        let recovery =
+            eventually("extended", async || stage.store.extend(&mut held, 100).await.is_ok()).await;
         eprintln!("restarted empty: served again after {recovery:?}");
         assert!(recovery <= Duration::from_secs(1));
         assert_eq!(stage.state(&tokens).await, (0, 310), "the stream's whole reservation is back");
@@ -168,5 +178,8 @@ fn an_address_of_something_else_is_refused_without_repeating_its_password() {
             panic!("{address} is no address of a Redis");
         }
     }
-    assert!(RedisStore::new(&"rediss://:secret@localhost:6380/1".parse().unwrap(), BUDGET, StoreClock::Own).is_ok());
+    assert!(
+        RedisStore::new(&"rediss://:secret@localhost:6380/1".parse().unwrap(), BUDGET, StoreClock::Own)
+            .is_ok()
+    );
 }
