@@ -46,9 +46,18 @@ impl Accounts {
         self.counters.is_empty() && self.live.is_empty() && self.tombstones.is_empty()
     }
 
-    pub(super) fn opened(&self, applied: &Applied, now: u64) -> Counter {
-        let counter = self.counters.get(applied.counter_key.as_str()).map(|kept| kept.counter);
-        counter.unwrap_or_default().opened(now, millis(applied.window))
+    /// A limit's counter as of now, if there is one.
+    pub(super) fn counter(&self, applied: &Applied, now: u64) -> Option<Counter> {
+        let kept = self.counters.get(applied.counter_key.as_str())?;
+        Some(kept.counter.opened(now, millis(applied.window)))
+    }
+
+    /// The same to be changed.
+    pub(super) fn counter_mut(&mut self, applied: &Applied, now: u64) -> Option<&mut Counter> {
+        let kept = self.counters.get_mut(applied.counter_key.as_str())?;
+        kept.window = millis(applied.window);
+        kept.counter = kept.counter.opened(now, kept.window);
+        Some(&mut kept.counter)
     }
 
     /// Room for a new counter was reserved before.
@@ -130,9 +139,8 @@ impl Accounts {
 
     fn give_back(&mut self, holding: &Holding, now: u64) {
         for applied in holding.limits.iter() {
-            if let Some(kept) = self.counters.get_mut(applied.counter_key.as_str()) {
-                kept.counter = kept.counter.opened(now, millis(applied.window));
-                kept.counter.give_back(held(applied.measure, holding.input, holding.output));
+            if let Some(counter) = self.counter_mut(applied, now) {
+                counter.give_back(held(applied.measure, holding.input, holding.output));
             }
         }
     }
@@ -143,10 +151,8 @@ impl Accounts {
         let Some(admitted_at) = holding.admitted_at else { return };
         let requests = holding.limits.iter().filter(|applied| applied.measure == Measure::Requests);
         for applied in requests {
-            if let Some(kept) = self.counters.get_mut(applied.counter_key.as_str()) {
-                let window = millis(applied.window);
-                kept.counter = kept.counter.opened(now, window);
-                kept.counter.uncharge_request(admitted_at, window);
+            if let Some(counter) = self.counter_mut(applied, now) {
+                counter.uncharge_request(admitted_at, millis(applied.window));
             }
         }
     }

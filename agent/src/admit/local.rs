@@ -30,11 +30,11 @@ const MAX_LIVE: usize = 65_536;
 /// More shards than an agent has busy tenants at a time, so that two of them rarely meet on one lock.
 const SHARDS: usize = 16;
 
-/// Lapsed reservations, tombstones and idle counters that one admission cleans up of each. Each admission
-/// makes at most a few, so the cleaning keeps pace.
+/// Entries of lapsed reservations, and of tombstones, that one admission or extension cleans up. Each of them adds one,
+/// so the cleaning keeps pace; [`LocalStore::run`] does the rest.
 const RECLAIMED_PER_ADMIT: usize = 4;
 
-/// How often the store looks for idle counters of tenants that are silent, and how many it looks at in each shard:
+/// How often the store looks for idle counters, and how many it looks at in each shard:
 /// all of [`MAX_COUNTERS`] within a quarter of a minute, each lock held for less than a millisecond.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 const SWEPT_PER_SHARD: usize = 1024;
@@ -76,15 +76,20 @@ impl LocalStore {
         let now = self.now();
         let (at_least, at_most) = (ask.output.at_least, ask.output.at_most);
         let mut shard = self.shard(&ask.tenant).lock();
-        self.sweep(&mut shard, now, RECLAIMED_PER_ADMIT);
         let Shard { tenants, rounds } = &mut *shard;
         let accounts = accounts(tenants, &ask.tenant);
         accounts.reclaim(now, RECLAIMED_PER_ADMIT);
         if accounts.tombstones.contains(&ask.id) {
             return Err(StoreFault::Released);
         }
-        let mut counters: Vec<Counter> =
-            ask.limits.iter().map(|applied| accounts.opened(applied, now)).collect();
+        let mut new = 0;
+        let mut counters: Vec<Counter> = Vec::with_capacity(ask.limits.len());
+        for applied in &ask.limits {
+            counters.push(accounts.counter(applied, now).unwrap_or_else(|| {
+                new += 1;
+                reserving(0, applied, now)
+            }));
+        }
         if let Some(holding) = accounts.live.get(&ask.id) {
             let granted = Some(holding.output);
             return Admission::new(ask, granted, &counters, now);
@@ -93,9 +98,7 @@ impl LocalStore {
         let Some(output) = granted else {
             return Admission::new(ask, None, &counters, now);
         };
-        let new =
-            ask.limits.iter().filter(|applied| !accounts.counters.contains_key(applied.counter_key.as_str()));
-        if accounts.live.len() >= MAX_LIVE || !self.reserve_room(new.count()) {
+        if accounts.live.len() >= MAX_LIVE || !self.reserve_room(new) {
             return Err(StoreFault::Full);
         }
         for (applied, counter) in ask.limits.iter().zip(&mut counters) {
@@ -128,22 +131,30 @@ impl LocalStore {
         let more_input = if known.is_some() { 0 } else { reservation.input };
         let more_output = output.saturating_sub(known.unwrap_or(0));
         let more = |applied: &Applied| held(applied.measure, more_input, more_output);
-        let fits = reservation.limits.iter().all(|applied| {
-            let counter = accounts.opened(applied, now);
+        let mut new = 0;
+        for applied in reservation.limits.iter() {
+            let counter = accounts.counter(applied, now).unwrap_or_else(|| {
+                new += 1;
+                reserving(0, applied, now)
+            });
             let more = more(applied);
-            more == 0 || more <= counter.available(now, millis(applied.window), applied.amount)
-        });
-        if !fits {
-            return Ok(false);
+            if more > 0 && more > counter.available(now, millis(applied.window), applied.amount) {
+                return Ok(false);
+            }
         }
-        let new = |applied: &&Applied| !accounts.counters.contains_key(applied.counter_key.as_str());
-        if !self.reserve_room(reservation.limits.iter().filter(new).count()) {
+        if !self.reserve_room(new) {
             return Err(StoreFault::Full);
         }
         for applied in reservation.limits.iter() {
-            let mut counter = accounts.opened(applied, now);
-            counter.reserved += more(applied);
-            accounts.keep(&reservation.tenant, rounds, applied, counter);
+            match accounts.counter_mut(applied, now) {
+                Some(counter) => counter.reserved += more(applied),
+                None => accounts.keep(
+                    &reservation.tenant,
+                    rounds,
+                    applied,
+                    reserving(more(applied), applied, now),
+                ),
+            }
         }
         accounts.hold(reservation, output.max(known.unwrap_or(0)), None, now);
         Ok(true)
@@ -160,15 +171,15 @@ impl LocalStore {
         }
         let holding = accounts.live.remove(&reservation.id);
         for applied in reservation.limits.iter() {
-            let mut counter = accounts.opened(applied, now);
-            if let Some(holding) = &holding {
-                counter.give_back(held(applied.measure, holding.input, holding.output));
-            }
-            counter.charge(held(applied.measure, actual.input, actual.output));
-            // A charge cannot be refused. A counter that was swept and finds no room again is the one case
-            // where it is lost, and then only from a window that had no other use of it.
-            let known = accounts.counters.contains_key(applied.counter_key.as_str());
-            if known || self.reserve_room(1) {
+            let charge = held(applied.measure, actual.input, actual.output);
+            if let Some(counter) = accounts.counter_mut(applied, now) {
+                let back = holding.as_ref().map(|of| held(applied.measure, of.input, of.output));
+                counter.give_back(back.unwrap_or(0));
+                counter.charge(charge);
+            } else if charge > 0 && self.reserve_room(1) {
+                // Without room the charge is lost, but only from a window that had no other use of this counter.
+                let mut counter = reserving(0, applied, now);
+                counter.charge(charge);
                 accounts.keep(&reservation.tenant, rounds, applied, counter);
             }
         }
@@ -188,11 +199,11 @@ impl LocalStore {
         }
         // It lapsed. Its tokens are being made all the same, so it is held again without asking whether it fits.
         for applied in reservation.limits.iter() {
-            let mut counter = accounts.opened(applied, now);
-            counter.reserved += held(applied.measure, reservation.input, reservation.output);
-            let known = accounts.counters.contains_key(applied.counter_key.as_str());
-            if known || self.reserve_room(1) {
-                accounts.keep(&reservation.tenant, rounds, applied, counter);
+            let held = held(applied.measure, reservation.input, reservation.output);
+            if let Some(counter) = accounts.counter_mut(applied, now) {
+                counter.reserved += held;
+            } else if held > 0 && self.reserve_room(1) {
+                accounts.keep(&reservation.tenant, rounds, applied, reserving(held, applied, now));
             }
         }
         accounts.hold(reservation, reservation.output, None, now);
@@ -209,7 +220,7 @@ impl LocalStore {
         accounts.undo(&holding, now);
     }
 
-    /// Forgets idle counters, also of tenants that no longer ask.
+    /// Forgets idle counters, which no request waits for, and what is left of tenants that no longer ask.
     pub(super) async fn run(&self) {
         loop {
             tokio::time::sleep(SWEEP_INTERVAL).await;
@@ -270,6 +281,11 @@ impl LocalStore {
             self.counters.fetch_sub(1, Ordering::Relaxed);
         }
     }
+}
+
+/// A new counter.
+fn reserving(reserved: u64, applied: &Applied, now: u64) -> Counter {
+    Counter { reserved, ..Counter::default().opened(now, millis(applied.window)) }
 }
 
 fn accounts<'a>(tenants: &'a mut HashMap<TenantId, Accounts>, tenant: &TenantId) -> &'a mut Accounts {
