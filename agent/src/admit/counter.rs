@@ -81,6 +81,11 @@ impl Counter {
         })
     }
 
+    /// Whether it says no more than a counter that does not exist.
+    pub(super) fn is_empty(&self) -> bool {
+        self.current == 0 && self.previous == 0 && self.reserved == 0
+    }
+
     pub(super) fn charge(&mut self, amount: u64) {
         self.current = self.current.saturating_add(amount).min(MAX_COUNT);
     }

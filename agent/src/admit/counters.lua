@@ -5,8 +5,8 @@
 --
 -- KEYS[1]  reservations: sorted set of 16-byte ids by the time at which they lapse, in ms of the store's clock.
 --          An id in here that has no holding is a tombstone: settled or released, and nothing may come after that.
--- KEYS[2]  holdings: hash from id to what is held, so that anyone can give it back: {input, output, admitted at,
---          then key, measure, window of each counter}.
+-- KEYS[2]  holdings: hash from id to what is held, so that anyone can give it back: {input, output,
+--          when its requests were charged or -1, then key, measure, window of each counter}.
 -- KEYS[3+] counters: one packed string each. A reclaim also touches counters that are not among KEYS, which is sound
 --          because all keys of a tenant have one hash tag, so one slot.
 -- ARGV[1]  ms since the epoch, or empty for the store's own time.

@@ -8,13 +8,14 @@
 
 local id, input, output = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 
+reclaim()
 local holding = holding_of(id)
 if not holding and is_tombstone(id) then
   return 0
 end
 local more_input = holding and 0 or input
 local more_output = math.max(0, output - (holding and holding[2] or 0))
-local fresh = { input, output, now }
+local fresh = { input, output, -1 }
 
 local packed = redis.call('MGET', unpack(KEYS, 3))
 local counters = {}

@@ -3,15 +3,14 @@
 //! It means what the scripts of the Redis store mean; one suite of tests holds both to it.
 
 use super::{
+    accounts::Accounts,
     counter::{Counter, grant, held},
-    store::{
-        Admission, Applied, Ask, RESERVATION_LIFE, Reservation, Settlement, StoreClock, StoreFault, millis,
-    },
+    store::{Admission, Applied, Ask, Reservation, Settlement, StoreClock, StoreFault, millis},
 };
 use attach_proto::{bundle::Measure, id::TenantId};
 use parking_lot::Mutex;
 use std::{
-    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
+    collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
     sync::{
         Arc,
@@ -28,18 +27,14 @@ const MAX_COUNTERS: usize = 262_144;
 /// Live reservations of a tenant: far more streams than one host carries, 10 MB.
 const MAX_LIVE: usize = 65_536;
 
-/// Settled ids of a tenant that are remembered: 3 MB. No call to this store is ever late, so the memory only guards
-/// against a caller who settles twice, which happens at once or not at all.
-const MAX_TOMBSTONES: usize = 65_536;
-
 /// More shards than an agent has busy tenants at a time, so that two of them rarely meet on one lock.
 const SHARDS: usize = 16;
 
-/// Lapsed reservations, forgotten tombstones and idle counters that one admission cleans up of each. Each admission
-/// makes at most a few, so the cleaning keeps pace.
+/// Entries of lapsed reservations, and of tombstones, that one admission or extension cleans up. Each of them adds one,
+/// so the cleaning keeps pace; [`LocalStore::run`] does the rest.
 const RECLAIMED_PER_ADMIT: usize = 4;
 
-/// How often the store looks for idle counters of tenants that are silent, and how many it looks at in each shard:
+/// How often the store looks for idle counters, and how many it looks at in each shard:
 /// all of [`MAX_COUNTERS`] within a quarter of a minute, each lock held for less than a millisecond.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 const SWEPT_PER_SHARD: usize = 1024;
@@ -59,32 +54,6 @@ struct Shard {
     tenants: HashMap<TenantId, Accounts>,
     /// Each counter once, in the order in which they are looked at for being idle.
     rounds: VecDeque<(TenantId, Arc<str>)>,
-}
-
-/// All that one tenant has here.
-#[derive(Debug, Default)]
-struct Accounts {
-    counters: HashMap<Arc<str>, Kept>,
-    live: HashMap<Uuid, Holding>,
-    /// By time. An entry of a reservation that was renewed or settled since says nothing.
-    lapses: VecDeque<(u64, Uuid)>,
-    tombstones: HashSet<Uuid>,
-    forgets: VecDeque<(u64, Uuid)>,
-}
-
-#[derive(Debug)]
-struct Kept {
-    counter: Counter,
-    window: u64,
-}
-
-#[derive(Debug)]
-struct Holding {
-    limits: Arc<[Applied]>,
-    input: u64,
-    output: u64,
-    admitted_at: u64,
-    lapses_at: u64,
 }
 
 impl LocalStore {
@@ -107,14 +76,20 @@ impl LocalStore {
         let now = self.now();
         let (at_least, at_most) = (ask.output.at_least, ask.output.at_most);
         let mut shard = self.shard(&ask.tenant).lock();
-        self.sweep(&mut shard, now, RECLAIMED_PER_ADMIT);
         let Shard { tenants, rounds } = &mut *shard;
         let accounts = accounts(tenants, &ask.tenant);
         accounts.reclaim(now, RECLAIMED_PER_ADMIT);
         if accounts.tombstones.contains(&ask.id) {
             return Err(StoreFault::Released);
         }
-        let mut counters: Vec<Counter> = ask.limits.iter().map(|applied| accounts.opened(applied, now)).collect();
+        let mut new = 0;
+        let mut counters: Vec<Counter> = Vec::with_capacity(ask.limits.len());
+        for applied in &ask.limits {
+            counters.push(accounts.counter(applied, now).unwrap_or_else(|| {
+                new += 1;
+                reserving(0, applied, now)
+            }));
+        }
         if let Some(holding) = accounts.live.get(&ask.id) {
             let granted = Some(holding.output);
             return Admission::new(ask, granted, &counters, now);
@@ -123,18 +98,21 @@ impl LocalStore {
         let Some(output) = granted else {
             return Admission::new(ask, None, &counters, now);
         };
-        let new = ask.limits.iter().filter(|applied| !accounts.counters.contains_key(applied.counter_key.as_str()));
-        self.make_room(new.count(), accounts)?;
+        if accounts.live.len() >= MAX_LIVE || !self.reserve_room(new) {
+            return Err(StoreFault::Full);
+        }
         for (applied, counter) in ask.limits.iter().zip(&mut counters) {
             match applied.measure {
                 Measure::Requests => counter.charge(1),
-                measure => counter.reserved += held(measure, ask.input, output),
+                measure @ (Measure::InputTokens | Measure::OutputTokens | Measure::TotalTokens) => {
+                    counter.reserved += held(measure, ask.input, output);
+                }
             }
             accounts.keep(&ask.tenant, rounds, applied, *counter);
         }
         let admission = Admission::new(ask, granted, &counters, now)?;
         if let Admission::Admitted(admitted) = &admission {
-            accounts.hold(&admitted.reservation, output, now);
+            accounts.hold(&admitted.reservation, output, Some(now), now);
         }
         Ok(admission)
     }
@@ -145,6 +123,7 @@ impl LocalStore {
         let mut shard = self.shard(&reservation.tenant).lock();
         let Shard { tenants, rounds } = &mut *shard;
         let accounts = accounts(tenants, &reservation.tenant);
+        accounts.reclaim(now, RECLAIMED_PER_ADMIT);
         if accounts.tombstones.contains(&reservation.id) {
             return Ok(false);
         }
@@ -152,23 +131,32 @@ impl LocalStore {
         let more_input = if known.is_some() { 0 } else { reservation.input };
         let more_output = output.saturating_sub(known.unwrap_or(0));
         let more = |applied: &Applied| held(applied.measure, more_input, more_output);
-        let fits = reservation.limits.iter().all(|applied| {
-            let counter = accounts.opened(applied, now);
-            let more = more(applied);
-            more == 0 || more <= counter.available(now, millis(applied.window), applied.amount)
-        });
-        if !fits {
-            return Ok(false);
-        }
-        let new = |applied: &&Applied| !accounts.counters.contains_key(applied.counter_key.as_str());
-        let new = reservation.limits.iter().filter(new).count();
-        self.make_room(new, accounts)?;
+        let mut new = 0;
         for applied in reservation.limits.iter() {
-            let mut counter = accounts.opened(applied, now);
-            counter.reserved += more(applied);
-            accounts.keep(&reservation.tenant, rounds, applied, counter);
+            let counter = accounts.counter(applied, now).unwrap_or_else(|| {
+                new += 1;
+                reserving(0, applied, now)
+            });
+            let more = more(applied);
+            if more > 0 && more > counter.available(now, millis(applied.window), applied.amount) {
+                return Ok(false);
+            }
         }
-        accounts.hold(reservation, output.max(known.unwrap_or(0)), now);
+        if !self.reserve_room(new) {
+            return Err(StoreFault::Full);
+        }
+        for applied in reservation.limits.iter() {
+            match accounts.counter_mut(applied, now) {
+                Some(counter) => counter.reserved += more(applied),
+                None => accounts.keep(
+                    &reservation.tenant,
+                    rounds,
+                    applied,
+                    reserving(more(applied), applied, now),
+                ),
+            }
+        }
+        accounts.hold(reservation, output.max(known.unwrap_or(0)), None, now);
         Ok(true)
     }
 
@@ -183,15 +171,15 @@ impl LocalStore {
         }
         let holding = accounts.live.remove(&reservation.id);
         for applied in reservation.limits.iter() {
-            let mut counter = accounts.opened(applied, now);
-            if let Some(holding) = &holding {
-                counter.give_back(held(applied.measure, holding.input, holding.output));
-            }
-            counter.charge(held(applied.measure, actual.input, actual.output));
-            // A charge cannot be refused. A counter that was swept and finds no room again is the one case
-            // where it is lost, and then only from a window that had no other use of it.
-            let known = accounts.counters.contains_key(applied.counter_key.as_str());
-            if known || self.reserve_room(1) {
+            let charge = held(applied.measure, actual.input, actual.output);
+            if let Some(counter) = accounts.counter_mut(applied, now) {
+                let back = holding.as_ref().map(|of| held(applied.measure, of.input, of.output));
+                counter.give_back(back.unwrap_or(0));
+                counter.charge(charge);
+            } else if charge > 0 && self.reserve_room(1) {
+                // Without room the charge is lost, but only from a window that had no other use of this counter.
+                let mut counter = reserving(0, applied, now);
+                counter.charge(charge);
                 accounts.keep(&reservation.tenant, rounds, applied, counter);
             }
         }
@@ -206,19 +194,19 @@ impl LocalStore {
             return;
         }
         if let Some(output) = accounts.live.get(&reservation.id).map(|holding| holding.output) {
-            accounts.hold(reservation, output, now);
+            accounts.hold(reservation, output, None, now);
             return;
         }
         // It lapsed. Its tokens are being made all the same, so it is held again without asking whether it fits.
         for applied in reservation.limits.iter() {
-            let mut counter = accounts.opened(applied, now);
-            counter.reserved += held(applied.measure, reservation.input, reservation.output);
-            let known = accounts.counters.contains_key(applied.counter_key.as_str());
-            if known || self.reserve_room(1) {
-                accounts.keep(&reservation.tenant, rounds, applied, counter);
+            let held = held(applied.measure, reservation.input, reservation.output);
+            if let Some(counter) = accounts.counter_mut(applied, now) {
+                counter.reserved += held;
+            } else if held > 0 && self.reserve_room(1) {
+                accounts.keep(&reservation.tenant, rounds, applied, reserving(held, applied, now));
             }
         }
-        accounts.hold(reservation, reservation.output, now);
+        accounts.hold(reservation, reservation.output, None, now);
     }
 
     pub(super) fn release(&self, tenant: &TenantId, id: Uuid) {
@@ -229,18 +217,10 @@ impl LocalStore {
             return;
         }
         let Some(holding) = accounts.live.remove(&id) else { return };
-        accounts.give_back(&holding, now);
-        let requests = holding.limits.iter().filter(|applied| applied.measure == Measure::Requests);
-        for applied in requests {
-            if let Some(kept) = accounts.counters.get_mut(applied.counter_key.as_str()) {
-                let window = millis(applied.window);
-                kept.counter = kept.counter.opened(now, window);
-                kept.counter.uncharge_request(holding.admitted_at, window);
-            }
-        }
+        accounts.undo(&holding, now);
     }
 
-    /// Forgets idle counters, also of tenants that no longer ask.
+    /// Forgets idle counters, which no request waits for, and what is left of tenants that no longer ask.
     pub(super) async fn run(&self) {
         loop {
             tokio::time::sleep(SWEEP_INTERVAL).await;
@@ -275,13 +255,7 @@ impl LocalStore {
         &self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or(0)]
     }
 
-    fn make_room(&self, counters: usize, accounts: &Accounts) -> Result<(), StoreFault> {
-        if accounts.live.len() >= MAX_LIVE || !self.reserve_room(counters) {
-            return Err(StoreFault::Full);
-        }
-        Ok(())
-    }
-
+    /// Whether this many new counters have a place.
     fn reserve_room(&self, counters: usize) -> bool {
         let count = self.counters.fetch_add(counters, Ordering::Relaxed) + counters;
         let fits = counters == 0 || count <= self.max_counters;
@@ -299,7 +273,7 @@ impl LocalStore {
             // Each counter has exactly one place in the rounds, and its tenant stays as long as it does.
             let Some(accounts) = tenants.get_mut(&tenant) else { continue };
             let Some(kept) = accounts.counters.get(&key) else { continue };
-            if kept.counter.reserved > 0 || now < kept.counter.start.saturating_add(2 * kept.window) {
+            if !kept.counter.opened(now, kept.window).is_empty() {
                 rounds.push_back((tenant, key));
                 continue;
             }
@@ -309,94 +283,9 @@ impl LocalStore {
     }
 }
 
-impl Accounts {
-    fn is_empty(&self) -> bool {
-        self.counters.is_empty() && self.live.is_empty() && self.tombstones.is_empty()
-    }
-
-    fn opened(&self, applied: &Applied, now: u64) -> Counter {
-        let counter = self.counters.get(applied.counter_key.as_str()).map(|kept| kept.counter);
-        counter.unwrap_or_default().opened(now, millis(applied.window))
-    }
-
-    /// Room for a new counter was reserved before.
-    fn keep(
-        &mut self,
-        tenant: &TenantId,
-        rounds: &mut VecDeque<(TenantId, Arc<str>)>,
-        applied: &Applied,
-        counter: Counter,
-    ) {
-        let window = millis(applied.window);
-        if let Some(kept) = self.counters.get_mut(applied.counter_key.as_str()) {
-            *kept = Kept { counter, window };
-            return;
-        }
-        let key: Arc<str> = applied.counter_key.as_str().into();
-        rounds.push_back((tenant.clone(), Arc::clone(&key)));
-        self.counters.insert(key, Kept { counter, window });
-    }
-
-    fn hold(&mut self, reservation: &Reservation, output: u64, now: u64) {
-        let lapses_at = now + millis(RESERVATION_LIFE);
-        self.lapses.push_back((lapses_at, reservation.id));
-        match self.live.entry(reservation.id) {
-            Entry::Occupied(mut holding) => {
-                holding.get_mut().output = output;
-                holding.get_mut().lapses_at = lapses_at;
-            }
-            Entry::Vacant(free) => {
-                free.insert(Holding {
-                    limits: Arc::clone(&reservation.limits),
-                    input: reservation.input,
-                    output,
-                    admitted_at: now,
-                    lapses_at,
-                });
-            }
-        }
-    }
-
-    /// Leaves a tombstone: whether there was none.
-    fn bury(&mut self, id: Uuid, now: u64) -> bool {
-        let fresh = self.tombstones.insert(id);
-        if fresh {
-            self.forgets.push_back((now + millis(RESERVATION_LIFE), id));
-        }
-        fresh
-    }
-
-    /// Both queues are in the order of time, because every entry is made the same life before it is due.
-    fn reclaim(&mut self, now: u64, count: usize) {
-        for _ in 0..count {
-            let is_due = |(at, _): &(u64, Uuid)| *at <= now;
-            if self.forgets.len() <= MAX_TOMBSTONES && !self.forgets.front().is_some_and(is_due) {
-                break;
-            }
-            if let Some((_, id)) = self.forgets.pop_front() {
-                self.tombstones.remove(&id);
-            }
-        }
-        for _ in 0..count {
-            let Some(&(at, id)) = self.lapses.front().filter(|(at, _)| *at <= now) else { break };
-            self.lapses.pop_front();
-            if let Entry::Occupied(holding) = self.live.entry(id)
-                && holding.get().lapses_at == at
-            {
-                let holding = holding.remove();
-                self.give_back(&holding, now);
-            }
-        }
-    }
-
-    fn give_back(&mut self, holding: &Holding, now: u64) {
-        for applied in holding.limits.iter() {
-            if let Some(kept) = self.counters.get_mut(applied.counter_key.as_str()) {
-                kept.counter = kept.counter.opened(now, millis(applied.window));
-                kept.counter.give_back(held(applied.measure, holding.input, holding.output));
-            }
-        }
-    }
+/// A new counter.
+fn reserving(reserved: u64, applied: &Applied, now: u64) -> Counter {
+    Counter { reserved, ..Counter::default().opened(now, millis(applied.window)) }
 }
 
 fn accounts<'a>(tenants: &'a mut HashMap<TenantId, Accounts>, tenant: &TenantId) -> &'a mut Accounts {

@@ -1,8 +1,10 @@
 //! Whether a request fits its limits, decided and reserved in one step: [`Grant`] → [`Ticket`].
 
+mod accounts;
 mod breaker;
 mod counter;
 mod live;
+mod link;
 mod local;
 mod redis;
 mod script;
@@ -16,8 +18,8 @@ mod tests;
 pub(crate) use local::LocalStore;
 pub(crate) use redis::{InvalidAddress, RedisStore};
 pub(crate) use store::{
-    Admission, Admitted, Applied, Ask, Consumed, OutputAsk, QuotaStore, RENEWAL_INTERVAL, Reached, Reservation,
-    Settlement, Standing, StoreClock, StoreFault,
+    Admission, Admitted, Applied, Ask, Consumed, OutputAsk, QuotaStore, RENEWAL_INTERVAL, Reached,
+    Reservation, Settlement, Standing, StoreClock, StoreFault,
 };
 pub(crate) use ticket::{Durable, Hold, Settled, Ticket};
 

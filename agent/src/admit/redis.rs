@@ -4,23 +4,20 @@
 //! a store that is slow, hung or gone costs a caller that long, a few times, and then nothing until it is back.
 
 use super::{
-    breaker::Breaker,
     counter::Counter,
-    script::{Invocation, Scripts, Source},
+    link::Link,
+    script::{Invocation, Scripts},
     store::{Admission, Ask, Reservation, Settlement, StoreClock, StoreFault, millis},
     undone::{Call, Undone},
 };
-use ::redis::{
-    AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, RedisError, ServerErrorKind,
-    aio::MultiplexedConnection,
-};
+use ::redis::Client;
 use attach_proto::id::TenantId;
 use std::{
     cell::RefCell,
     rc::Rc,
     time::{Duration, Instant},
 };
-use tokio::{sync::Notify, time::timeout};
+use tokio::time::timeout;
 use url::Url;
 use uuid::Uuid;
 
@@ -28,43 +25,23 @@ use uuid::Uuid;
 /// waiting for less than a millisecond.
 const BATCH: usize = 64;
 
-/// TCP, TLS and sign-in, four round trips of 200 ms; also the longest that an attempt which met a dead network keeps
-/// the next one waiting. Callers wait for no more than their call budget; the attempt goes on without them.
-const CONNECT_BUDGET: Duration = Duration::from_secs(1);
-
-/// Calls that wait for room in the connection's own queue. More than one core has streams that end in one tick.
-const PIPELINE: usize = 1024;
-
 /// How long [`RedisStore::run`] pauses when the store did not take what it owes.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Why an address is no Redis.
 #[derive(Debug, thiserror::Error)]
-#[error("is not the address of a Redis: redis://[user:password@]host[:port][/database], or rediss:// for TLS")]
+#[error(
+    "is not the address of a Redis: redis://[user:password@]host[:port][/database], or rediss:// for TLS"
+)]
 pub(crate) struct InvalidAddress;
 
 /// One core's connection to a Redis.
 #[derive(Debug)]
 pub(crate) struct RedisStore {
-    client: Client,
+    link: Link,
     scripts: Scripts,
-    call_budget: Duration,
     clock: StoreClock,
-    link: RefCell<Link>,
-    breaker: RefCell<Breaker>,
     undone: RefCell<Undone>,
-    /// Rung when [`RedisStore::run`] has something to do.
-    work: Notify,
-    /// Rung when an attempt to connect is over, well or not.
-    attempted: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Link {
-    connection: Option<MultiplexedConnection>,
-    /// Tells a fault of this connection from one of an earlier one, which must not close it.
-    generation: u64,
-    is_wanted: bool,
 }
 
 impl RedisStore {
@@ -73,19 +50,18 @@ impl RedisStore {
     /// # Errors
     ///
     /// When the address is none of a Redis.
-    pub(crate) fn new(url: &Url, call_budget: Duration, clock: StoreClock) -> Result<Rc<Self>, InvalidAddress> {
+    pub(crate) fn new(
+        url: &Url,
+        call_budget: Duration,
+        clock: StoreClock,
+    ) -> Result<Rc<Self>, InvalidAddress> {
         // The cause may quote the address, which may hold a password.
         let client = Client::open(url.as_str()).map_err(|_| InvalidAddress)?;
         Ok(Rc::new(Self {
-            client,
+            link: Link::new(client, call_budget),
             scripts: Scripts::new(),
-            call_budget,
             clock,
-            link: RefCell::default(),
-            breaker: RefCell::new(Breaker::new(call_budget)),
             undone: RefCell::default(),
-            work: Notify::new(),
-            attempted: Notify::new(),
         }))
     }
 
@@ -99,7 +75,7 @@ impl RedisStore {
         invocation.id(ask.id).number(ask.input).number(ask.output.at_least).number(ask.output.at_most);
         invocation.limits(&ask.limits);
         let mut unanswered = Unanswered { store: self, tenant: &ask.tenant, id: Some(ask.id) };
-        let answer: Result<Vec<i64>, StoreFault> = self.call(&self.scripts.admit, &invocation).await;
+        let answer: Result<Vec<i64>, StoreFault> = self.link.call(&self.scripts.admit, &invocation).await;
         if !answer.as_ref().is_err_and(|fault| fault.may_have_been_done()) {
             unanswered.id = None;
         }
@@ -116,7 +92,7 @@ impl RedisStore {
         let mut invocation = Invocation::new(&reservation.tenant, &self.clock);
         invocation.id(reservation.id).number(reservation.input).number(output);
         invocation.limits(&reservation.limits);
-        let answer: i64 = self.call(&self.scripts.extend, &invocation).await?;
+        let answer: i64 = self.link.call(&self.scripts.extend, &invocation).await?;
         Ok(answer == 1)
     }
 
@@ -124,7 +100,8 @@ impl RedisStore {
         batch.sort_by(|a, b| a.reservation.tenant.cmp(&b.reservation.tenant));
         let mut unsettled = Unsettled { store: self, settlements: &batch };
         while let Some(first) = unsettled.settlements.first() {
-            let is_same = |settlement: &&Settlement| settlement.reservation.tenant == first.reservation.tenant;
+            let is_same =
+                |settlement: &&Settlement| settlement.reservation.tenant == first.reservation.tenant;
             let same = unsettled.settlements.iter().take(BATCH).take_while(is_same).count();
             let (settlements, later) = unsettled.settlements.split_at(same);
             match self.settle_now(settlements.iter()).await {
@@ -148,7 +125,7 @@ impl RedisStore {
                     invocation.reservation(reservation, reservation.input, reservation.output);
                 }
                 // Deliberately ignored: the next round comes long before the reservations lapse.
-                let _: Result<i64, StoreFault> = self.call(&self.scripts.renew, &invocation).await;
+                let _: Result<i64, StoreFault> = self.link.call(&self.scripts.renew, &invocation).await;
             }
         }
     }
@@ -163,30 +140,22 @@ impl RedisStore {
     /// Connects whenever a call wants a connection, and delivers what is undone as soon as the store takes it.
     pub(super) async fn run(&self) {
         loop {
-            let is_wanted = self.link.borrow().is_wanted;
+            self.link.connect_if_wanted().await;
             let owes = !self.undone.borrow().is_empty();
-            if is_wanted {
-                self.connect().await;
-            } else if !owes {
-                self.work.notified().await;
+            if !owes {
+                self.link.wanted().await;
             } else if self.deliver().await.is_err() {
+                let pause = RETRY_PAUSE.mul_f64(0.5 + rand::random::<f64>());
                 // A connection may be wanted meanwhile.
-                let _ = timeout(RETRY_PAUSE.mul_f64(0.5 + rand::random::<f64>()), self.work.notified()).await;
+                let _ = timeout(pause, self.link.wanted()).await;
             }
         }
     }
 
     /// One batch of what is undone, taken out only while it is under way.
     async fn deliver(&self) -> Result<(), StoreFault> {
-        if self.link.borrow().connection.is_none() {
-            if !self.breaker.borrow_mut().lets_through(Instant::now()) {
-                return Err(StoreFault::BreakerOpen);
-            }
-            self.connect().await;
-            if self.link.borrow().connection.is_none() {
-                self.breaker.borrow_mut().missed(Instant::now(), rand::random());
-                return Err(StoreFault::Unavailable);
-            }
+        if !self.link.is_up().await {
+            return Err(StoreFault::Unavailable);
         }
         let mut calls = self.undone.borrow_mut().take(BATCH, Instant::now());
         let settlements = || {
@@ -236,7 +205,7 @@ impl RedisStore {
         for Settlement { reservation, actual } in settlements {
             invocation.reservation(reservation, actual.input, actual.output);
         }
-        self.call::<i64>(&self.scripts.settle, &invocation).await.map(drop)
+        self.link.call::<i64>(&self.scripts.settle, &invocation).await.map(drop)
     }
 
     async fn release_now(&self, tenant: &TenantId, ids: &[Uuid]) -> Result<(), StoreFault> {
@@ -244,92 +213,7 @@ impl RedisStore {
         for id in ids {
             invocation.id(*id);
         }
-        self.call::<i64>(&self.scripts.release, &invocation).await.map(drop)
-    }
-
-    /// One script within the call budget, the wait for a connection included.
-    async fn call<T: FromRedisValue>(
-        &self,
-        script: &Source,
-        invocation: &Invocation,
-    ) -> Result<T, StoreFault> {
-        if !self.breaker.borrow_mut().lets_through(Instant::now()) {
-            return Err(StoreFault::BreakerOpen);
-        }
-        let mut generation = None;
-        let answer = timeout(self.call_budget, async {
-            let (mut connection, used) = self.connection().await?;
-            generation = Some(used);
-            let answer = match script.by_hash(invocation).query_async(&mut connection).await {
-                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                    script.by_text(invocation).query_async(&mut connection).await
-                }
-                answer => answer,
-            };
-            answer.map_err(|error| fault_of(&error))
-        });
-        let answer = answer.await;
-        let answer = answer.unwrap_or(Err(match generation {
-            Some(_) => StoreFault::TimedOut,
-            None => StoreFault::Unavailable,
-        }));
-        match answer {
-            Ok(value) => {
-                self.breaker.borrow_mut().answered();
-                Ok(value)
-            }
-            Err(StoreFault::Misbehaved) => {
-                self.breaker.borrow_mut().answered();
-                Err(StoreFault::Misbehaved)
-            }
-            Err(fault) => {
-                let is_open = self.breaker.borrow_mut().missed(Instant::now(), rand::random());
-                // A hung connection would hang again, and one that broke is of no use.
-                if is_open || fault != StoreFault::TimedOut {
-                    let mut link = self.link.borrow_mut();
-                    if generation == Some(link.generation) {
-                        link.connection = None;
-                    }
-                }
-                Err(fault)
-            }
-        }
-    }
-
-    async fn connection(&self) -> Result<(MultiplexedConnection, u64), StoreFault> {
-        let attempted = self.attempted.notified();
-        {
-            let mut link = self.link.borrow_mut();
-            if let Some(connection) = &link.connection {
-                return Ok((connection.clone(), link.generation));
-            }
-            link.is_wanted = true;
-        }
-        self.work.notify_one();
-        attempted.await;
-        let link = self.link.borrow();
-        let connection = link.connection.as_ref().ok_or(StoreFault::Unavailable)?;
-        Ok((connection.clone(), link.generation))
-    }
-
-    async fn connect(&self) {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(PIPELINE);
-        let attempt = self.client.get_multiplexed_async_connection_with_config(&config);
-        let connection = timeout(CONNECT_BUDGET, attempt).await.ok().and_then(Result::ok);
-        if connection.is_some() {
-            // It answered the sign-in, so callers need not wait for the end of a pause.
-            self.breaker.borrow_mut().answered();
-        }
-        {
-            let mut link = self.link.borrow_mut();
-            link.connection = connection;
-            link.generation += 1;
-            link.is_wanted = false;
-        }
-        self.attempted.notify_waiters();
+        self.link.call::<i64>(&self.scripts.release, &invocation).await.map(drop)
     }
 
     fn owe_settlements(&self, settlements: &[Settlement], may_have_been_done: bool) {
@@ -341,7 +225,7 @@ impl RedisStore {
 
     fn owe(&self, call: Call) {
         self.undone.borrow_mut().push(call);
-        self.work.notify_one();
+        self.link.wake();
     }
 }
 
@@ -400,22 +284,4 @@ fn decoded(answer: &[i64], ask: &Ask) -> Option<(Grant, u64, Vec<Counter>)> {
         });
     }
     (counters.len() == ask.limits.len()).then_some((grant, now, counters))
-}
-
-/// A server that is not ready (loading, read-only after a fail-over, without its master) is away; any other error
-/// that it answers is an answer, and must not open the breaker for all tenants.
-fn fault_of(error: &RedisError) -> StoreFault {
-    match error.kind() {
-        ErrorKind::Io => return StoreFault::ConnectionLost,
-        ErrorKind::Server(
-            ServerErrorKind::BusyLoading
-            | ServerErrorKind::ReadOnly
-            | ServerErrorKind::MasterDown
-            | ServerErrorKind::ClusterDown
-            | ServerErrorKind::TryAgain,
-        ) => return StoreFault::Unavailable,
-        _ => {}
-    }
-    tracing::warn!(error.code = error.code(), "the quota store answered with an error");
-    StoreFault::Misbehaved
 }

@@ -12,7 +12,7 @@ for i = 3, #ARGV do
     give_back(holding)
     for j = 4, #holding, 3 do
       local key, measure, window = holding[j], holding[j + 1], holding[j + 2]
-      local packed = measure == 'r' and redis.call('GET', key)
+      local packed = measure == 'r' and holding[3] >= 0 and redis.call('GET', key)
       if packed then
         local counter = opened(packed, window)
         local charged = holding[3] - fmod(holding[3], window)

@@ -23,7 +23,7 @@ while ARGV[arg] do
     redis.call('ZADD', reservations, now + life, id)
     outlive(longest)
   elseif not is_tombstone(id) then
-    holding = { input, output, now }
+    holding = { input, output, -1 }
     for i = 1, limits do
       local name = KEYS[key + i - 1]
       local measure, window = ARGV[arg + 2 * i - 2], tonumber(ARGV[arg + 2 * i - 1])

@@ -261,7 +261,12 @@ impl Ask {
 
 impl Admission {
     /// What the counters say after the store decided: `grant` is the output, or `None` when it refused.
-    pub(super) fn new(ask: Ask, grant: Option<u64>, counters: &[Counter], now: u64) -> Result<Self, StoreFault> {
+    pub(super) fn new(
+        ask: Ask,
+        grant: Option<u64>,
+        counters: &[Counter],
+        now: u64,
+    ) -> Result<Self, StoreFault> {
         let limits = || ask.limits.iter().zip(counters);
         if let Some(output) = grant {
             let standing = limits().map(|(applied, counter)| Standing::new(applied, counter, now)).collect();

@@ -30,6 +30,7 @@ on_both_stores!(
     a_window_slides,
     the_reservation_of_a_dead_holder_lapses_and_its_late_settlement_still_counts,
     many_dead_reservations_are_reclaimed_by_those_who_come_next,
+    a_stream_is_not_cut_for_what_the_dead_hold,
     a_renewed_reservation_outlives_its_first_life,
     a_renewal_brings_back_a_reservation_that_lapsed,
     an_admission_that_arrives_after_its_release_is_refused,
@@ -88,7 +89,8 @@ async fn a_caller_gets_the_largest_output_that_fits_every_token_limit(stage: Sta
 
 async fn a_caller_is_told_which_limit_refused_and_when_to_come_back(stage: Stage) {
     let tokens = limit(Measure::TotalTokens, 1000);
-    let held = admitted(stage.store.admit(Ask { output: exactly(790), ..ask(vec![tokens.clone()]) }).await.unwrap());
+    let held =
+        admitted(stage.store.admit(Ask { output: exactly(790), ..ask(vec![tokens.clone()]) }).await.unwrap());
     stage.store.settle(vec![settlement(&held.reservation, 10, 790)]).await;
     stage.pass(MINUTE / 2);
     let ask = || Ask { output: exactly(590), ..ask(vec![tokens.clone()]) };
@@ -110,7 +112,11 @@ async fn a_caller_who_asks_for_more_than_a_limit_has_is_told_that_no_wait_helps(
 }
 
 async fn tokens_are_held_until_settled_and_then_are_what_was_consumed(stage: Stage) {
-    let limits = [limit(Measure::InputTokens, 1000), limit(Measure::OutputTokens, 1000), limit(Measure::TotalTokens, 1000)];
+    let limits = [
+        limit(Measure::InputTokens, 1000),
+        limit(Measure::OutputTokens, 1000),
+        limit(Measure::TotalTokens, 1000),
+    ];
     let held = admitted(stage.store.admit(ask(limits.to_vec())).await.unwrap());
     for (limit, reserved) in limits.iter().zip([10, 100, 110]) {
         assert_eq!(stage.state(limit).await, (0, reserved));
@@ -225,6 +231,15 @@ async fn many_dead_reservations_are_reclaimed_by_those_who_come_next(stage: Stag
     assert_eq!(stage.state(&tokens).await, (0, 0));
 }
 
+async fn a_stream_is_not_cut_for_what_the_dead_hold(stage: Stage) {
+    let tokens = Applied { window: 60 * MINUTE, ..limit(Measure::OutputTokens, 300) };
+    admitted(stage.store.admit(ask(vec![tokens.clone()])).await.unwrap());
+    stage.pass(RESERVATION_LIFE / 2);
+    let mut live = admitted(stage.store.admit(ask(vec![tokens])).await.unwrap()).reservation;
+    stage.pass(RESERVATION_LIFE / 2);
+    assert!(stage.store.extend(&mut live, 200).await.unwrap());
+}
+
 async fn a_renewed_reservation_outlives_its_first_life(stage: Stage) {
     let tokens = Applied { window: Duration::from_secs(1), ..limit(Measure::TotalTokens, 1000) };
     let held = admitted(stage.store.admit(ask(vec![tokens.clone()])).await.unwrap()).reservation;
@@ -285,8 +300,23 @@ async fn a_repeated_admission_reserves_once(stage: Stage) {
 async fn hostile_counter_keys_do_not_meet(stage: Stage) {
     let long = "x".repeat(5000);
     let keys = [
-        "", " ", "r", "h", "}:r", "{globex}", "*", "a\r\nFLUSHALL\r\n", "a\0b", "a\0c", "'", "\\", "\u{1F600}",
-        "=", "#", &long, &long[1..],
+        "",
+        " ",
+        "r",
+        "h",
+        "}:r",
+        "{globex}",
+        "*",
+        "a\r\nFLUSHALL\r\n",
+        "a\0b",
+        "a\0c",
+        "'",
+        "\\",
+        "\u{1F600}",
+        "=",
+        "#",
+        &long,
+        &long[1..],
     ];
     for key in keys {
         let limits = vec![

@@ -1,8 +1,8 @@
-//! One suite for both stores, on a real Redis; the faults of a Redis are in `tests/faults.rs`, random histories in
-//! `tests/histories.rs`.
+//! One suite for both stores, on a real Redis, and random histories of both; then what only one of them can do.
 
-mod faults;
 mod histories;
+mod on_memory;
+mod on_redis;
 mod server;
 mod suite;
 
