@@ -10,8 +10,11 @@
 mod admit;
 mod ask;
 mod clock;
+mod dial;
+mod fetch;
 mod identify;
 mod meter;
 mod refusal;
+mod roots;
 mod snapshot;
 mod usage;
