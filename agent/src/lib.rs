@@ -33,6 +33,7 @@ mod metrics;
 mod own_routes;
 mod pipeline;
 mod refusal;
+mod roots;
 mod route;
 mod settings;
 mod settle;

@@ -86,9 +86,10 @@ impl Refusal {
                 line(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", Caller)
             }
             Self::Host => line(StatusCode::BAD_REQUEST, "invalid_host", Caller),
-            Self::Identity(fault) if fault.is_issuer_unavailable() => {
-                line(StatusCode::SERVICE_UNAVAILABLE, "issuer_unavailable", Issuer).retry(SOON)
-            }
+            Self::Identity(fault) if fault.retry_after().is_some() => Line {
+                retry_after: fault.retry_after(),
+                ..line(StatusCode::SERVICE_UNAVAILABLE, "issuer_unavailable", Issuer)
+            },
             Self::Identity(IdentityFault::NoCredential) => {
                 line(StatusCode::UNAUTHORIZED, "missing_credential", Caller)
             }
@@ -155,7 +156,7 @@ impl Refusal {
     /// `WWW-Authenticate` (RFC 6750 section 3): a request without any credential gets no error code.
     pub(crate) fn challenge(&self) -> Option<HeaderValue> {
         match self {
-            Self::Identity(fault) if fault.is_issuer_unavailable() => None,
+            Self::Identity(fault) if fault.retry_after().is_some() => None,
             Self::Identity(IdentityFault::NoCredential) => {
                 Some(HeaderValue::from_static("Bearer realm=\"attach-gateway\""))
             }
@@ -195,7 +196,7 @@ impl Refusal {
             Self::Route(RouteFault::Unknown) => "There is no such route on this gateway.".to_owned(),
             Self::Route(RouteFault::Method(allowed)) => format!("This route takes {allowed}."),
             Self::Host => "The request needs exactly one Host header.".to_owned(),
-            Self::Identity(fault) if fault.is_issuer_unavailable() => {
+            Self::Identity(fault) if fault.retry_after().is_some() => {
                 "The keys of this token's issuer are not available at the moment; try again soon.".to_owned()
             }
             Self::Identity(IdentityFault::NoCredential) => {

@@ -55,7 +55,7 @@ pub(crate) fn serve(settings: Settings, mut source: Source) -> anyhow::Result<()
 
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let issuers =
-        Issuers::new(control.handle().clone(), settings.state_dir.clone(), clock.clone(), tls_config());
+        Arc::new(Issuers::new(control.handle().clone(), &settings.state_dir, clock.clone(), tls_config()));
     issuers.apply(&snapshot);
 
     let stop = CancellationToken::new();

@@ -1,5 +1,119 @@
 //! Who calls: from the request's headers to a [`Principal`], by evidence alone.
+//!
+//! A credential is an API key of the bundle, or else a signed token of one of its issuers. Of a token nothing is
+//! believed until its signature is verified with a key that its issuer publishes (`verify`); the keys are fetched
+//! beside the requests (`renew`) and outlive their issuer's absence.
 
+mod cache;
+mod claims;
+mod credential;
+mod discovery;
+mod excerpt;
+mod fault;
+mod issuer_keys;
+mod issuers;
+mod json;
+mod key;
+mod key_file;
+mod key_set;
+mod mapping;
+mod pace;
 mod principal;
+mod renew;
+#[cfg(test)]
+mod tests;
+mod token;
+mod verify;
 
+pub(crate) use fault::IdentityFault;
+pub(crate) use issuers::{IssuerStatus, Issuers};
 pub(crate) use principal::Principal;
+
+use crate::{clock::Clock, snapshot::Snapshot};
+use attach_proto::{bundle::ApiKey, usage::PrincipalKind};
+use aws_lc_rs::digest::{SHA256, digest};
+use cache::{Entry, VerifiedCallers};
+use http::HeaderMap;
+use jiff::Timestamp;
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+use verify::{Verified, verify};
+
+/// One for each core.
+pub(crate) struct Identifier {
+    issuers: Arc<Issuers>,
+    clock: Clock,
+    verified: RefCell<VerifiedCallers>,
+}
+
+impl Identifier {
+    pub(crate) fn new(issuers: Arc<Issuers>, clock: Clock) -> Self {
+        Self { issuers, clock, verified: RefCell::default() }
+    }
+
+    /// The caller whom the request's one credential proves.
+    ///
+    /// Waits only when a token names a key that its issuer must be asked for, and then for 5 s at most.
+    ///
+    /// # Errors
+    /// The first check that failed. All are the caller's fault (401), but for an issuer that cannot be asked (503).
+    pub(crate) async fn identify(
+        &self,
+        headers: &HeaderMap,
+        snapshot: &Snapshot,
+    ) -> Result<Rc<Principal>, IdentityFault> {
+        let credential = credential::credential(headers)?;
+        let hash = sha256(credential);
+        let revision = snapshot.bundle().revision;
+        let now = self.clock.now();
+        let cached = self.verified.borrow_mut().get(&hash, revision, now);
+        if let Some(principal) = cached {
+            return Ok(principal);
+        }
+        let (principal, valid_until, keys) = if let Some(key) = snapshot.key(&hash) {
+            let (principal, valid_until) = holder(key, now)?;
+            (principal, valid_until, None)
+        } else {
+            let token = token_text(credential)?;
+            let Verified { principal, valid_until, keys, generation } =
+                verify(token, snapshot, &self.issuers, &self.clock).await?;
+            (principal, valid_until, Some((keys, generation)))
+        };
+        let principal = Rc::new(principal);
+        let entry = Entry { principal: Rc::clone(&principal), revision, valid_until, keys };
+        self.verified.borrow_mut().insert(hash, entry);
+        Ok(principal)
+    }
+}
+
+fn sha256(credential: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, credential).as_ref());
+    hash
+}
+
+/// Who holds an API key, and until when (Unix time in milliseconds).
+fn holder(key: &ApiKey, now: Timestamp) -> Result<(Principal, i64), IdentityFault> {
+    if let Some(at) = key.expires_at.filter(|at| *at <= now) {
+        return Err(IdentityFault::ExpiredApiKey { key: key.id.clone(), at });
+    }
+    let principal = Principal {
+        tenant: key.tenant.clone(),
+        kind: PrincipalKind::Key,
+        subject: key.owner.clone(),
+        issuer: None,
+        provider: None,
+        key: Some(key.id.clone()),
+        groups: key.groups.clone(),
+        project: None,
+        forwarded_claims: None,
+    };
+    Ok((principal, key.expires_at.map_or(i64::MAX, Timestamp::as_millisecond)))
+}
+
+/// What has two dots or more means to be a token, and is refused as one; anything else can only have been a key.
+fn token_text(credential: &[u8]) -> Result<&str, IdentityFault> {
+    if credential.iter().filter(|&&byte| byte == b'.').count() < 2 {
+        return Err(IdentityFault::UnknownApiKey);
+    }
+    str::from_utf8(credential).map_err(|_| IdentityFault::Malformed { part: "not ASCII" })
+}

@@ -1,0 +1,65 @@
+//! Callers whose credential was verified a moment ago, on one core.
+
+use super::{issuer_keys::IssuerKeys, principal::Principal};
+use attach_proto::id::Revision;
+use jiff::Timestamp;
+use std::{collections::HashMap, mem, rc::Rc, sync::Arc};
+
+/// Half of what is kept. A usual caller takes about 1 KiB, so 10,000 are 10 MiB a core; were every token as large as
+/// tokens may be, they would be 160 MiB.
+const HALF: usize = 5_000;
+
+/// Keyed by the SHA-256 of the whole credential: no part of one stands for all of it (CVE-2026-35030).
+///
+/// In two halves: what is used moves into the young one, and when that is full the old one is dropped whole. So
+/// what was not used for at least [`HALF`] others goes, at no cost but that of a swap.
+#[derive(Debug, Default)]
+pub(super) struct VerifiedCallers {
+    young: HashMap<[u8; 32], Entry>,
+    old: HashMap<[u8; 32], Entry>,
+}
+
+/// A caller, and all that the verdict stands on.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) principal: Rc<Principal>,
+    pub(super) revision: Revision,
+    /// Unix time in milliseconds.
+    pub(super) valid_until: i64,
+    /// For tokens: whose keys verified it, and their generation.
+    pub(super) keys: Option<(Arc<IssuerKeys>, u64)>,
+}
+
+impl VerifiedCallers {
+    /// A withdrawn key, another bundle or the end of the token ends the entry at once.
+    pub(super) fn get(
+        &mut self,
+        hash: &[u8; 32],
+        revision: Revision,
+        now: Timestamp,
+    ) -> Option<Rc<Principal>> {
+        if let Some(entry) = self.young.get(hash) {
+            return entry.holds(revision, now).then(|| Rc::clone(&entry.principal));
+        }
+        let entry = self.old.remove(hash).filter(|entry| entry.holds(revision, now))?;
+        let principal = Rc::clone(&entry.principal);
+        self.insert(*hash, entry);
+        Some(principal)
+    }
+
+    pub(super) fn insert(&mut self, hash: [u8; 32], entry: Entry) {
+        if self.young.len() >= HALF {
+            mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
+        }
+        self.young.insert(hash, entry);
+    }
+}
+
+impl Entry {
+    fn holds(&self, revision: Revision, now: Timestamp) -> bool {
+        self.revision == revision
+            && now.as_millisecond() < self.valid_until
+            && self.keys.as_ref().is_none_or(|(keys, generation)| keys.is_current(*generation, now))
+    }
+}

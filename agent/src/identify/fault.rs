@@ -1,0 +1,151 @@
+//! Why a caller is not known: one variant for each check, so that a test can ask for the check and not for "401".
+
+use super::excerpt::Excerpt;
+use attach_proto::{bundle::Algorithm, id::KeyId};
+use jiff::Timestamp;
+use std::time::Duration;
+use thiserror::Error;
+
+/// The text of each is for the operator: it may name the issuer, the key id, the claim and the clock, and never has
+/// the credential itself.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub(crate) enum IdentityFault {
+    #[error("no credential: neither an Authorization header with a bearer token nor an x-api-key header")]
+    NoCredential,
+    #[error("more than one credential; which of them counts must not be a guess")]
+    TwoCredentials,
+    #[error("the Authorization header's scheme is not Bearer")]
+    SchemeNotBearer,
+    #[error("the credential has {bytes} bytes, more than {max}")]
+    TooLarge { bytes: usize, max: usize },
+
+    #[error("no API key of this bundle")]
+    UnknownApiKey,
+    #[error("API key {key} expired at {at}")]
+    ExpiredApiKey { key: KeyId, at: Timestamp },
+
+    #[error("not three non-empty parts of unpadded base64url: {part}")]
+    Malformed { part: &'static str },
+    #[error("the header is not a JSON object")]
+    HeaderNotJson,
+    #[error("the header has {0} twice")]
+    HeaderDuplicate(Excerpt),
+    #[error("the header's `{0}` has a wrong type or is missing")]
+    HeaderType(&'static str),
+    #[error("the header has `crit`: none of its extensions is understood here")]
+    CritPresent,
+    #[error("the header has `b64`: a token's payload is always encoded")]
+    Unencoded,
+    #[error("the header has `zip`: tokens are not compressed")]
+    Compressed,
+    #[error("the header has `cty`: tokens within tokens are not read")]
+    Nested,
+    #[error("the token is encrypted, not signed")]
+    Encrypted,
+    #[error("the header brings its own key by `{0}`; keys come from the issuer alone")]
+    EmbeddedKey(&'static str),
+    #[error("algorithm {0} is not allowed")]
+    AlgorithmNotAllowed(Excerpt),
+    #[error("type {0} is no access token's")]
+    TypeNotAllowed(Excerpt),
+    #[error("the key id has {bytes} bytes, more than {max}")]
+    KeyIdTooLong { bytes: usize, max: usize },
+
+    #[error("the claims are not a JSON object")]
+    ClaimsNotJson,
+    #[error("the claims have {0} twice")]
+    ClaimDuplicate(Excerpt),
+    #[error("no `iss` claim that is a string")]
+    MissingIssuer,
+    #[error("issuer {0} is not known")]
+    UnknownIssuer(Excerpt),
+    #[error("issuer {found} is not {expected}, character for character")]
+    IssuerForm { found: Excerpt, expected: Excerpt },
+    #[error("no `aud` claim that is a string or a list of strings")]
+    MissingAudience,
+    #[error("audience {0} is none of this issuer's providers'")]
+    WrongAudience(Excerpt),
+    #[error("audience {0} belongs to more than one provider")]
+    AmbiguousAudience(Excerpt),
+    #[error("no `exp` claim")]
+    MissingExpiry,
+    #[error("claim `{0}` is no time between 1970 and 9999 in seconds")]
+    BadTime(&'static str),
+    #[error("expired: `exp` is {claim}, the clock here {now}, the allowed skew {skew:?}")]
+    Expired { claim: i64, now: Timestamp, skew: Duration },
+    #[error("not yet valid: `nbf` is {claim}, the clock here {now}, the allowed skew {skew:?}")]
+    NotYetValid { claim: i64, now: Timestamp, skew: Duration },
+    #[error("issued in the future: `iat` is {claim}, the clock here {now}, the allowed skew {skew:?}")]
+    IssuedInFuture { claim: i64, now: Timestamp, skew: Duration },
+    #[error("{0}, not an access token")]
+    NotAccessToken(&'static str),
+    #[error("bound to a key by `cnf`, and the proof of that key cannot be checked here")]
+    ConfirmationUnproven,
+    #[error("the user claim at {pointer} {problem}")]
+    UserClaim { pointer: Excerpt, problem: &'static str },
+
+    #[error("issuer {issuer} has no key {kid}")]
+    UnknownKey { issuer: Excerpt, kid: Excerpt },
+    #[error("key {kid} of issuer {issuer} is not for {}", algorithm.name())]
+    KeyNotForAlgorithm { issuer: Excerpt, kid: Excerpt, algorithm: Algorithm },
+    #[error("the token names no key, and issuer {issuer} has several for {}", algorithm.name())]
+    AmbiguousKey { issuer: Excerpt, algorithm: Algorithm },
+    #[error("the signature does not verify with key {kid} of issuer {issuer}")]
+    BadSignature { issuer: Excerpt, kid: Excerpt },
+    /// The one fault that is not the caller's.
+    #[error("the keys of issuer {issuer} are not to be had: {problem}")]
+    IssuerUnavailable { issuer: Excerpt, problem: Excerpt, retry_after: Duration },
+}
+
+impl IdentityFault {
+    /// A stable word for logs, metrics and tests.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            Self::NoCredential => "no_credential",
+            Self::TwoCredentials => "two_credentials",
+            Self::SchemeNotBearer => "scheme_not_bearer",
+            Self::TooLarge { .. } => "credential_too_large",
+            Self::UnknownApiKey => "unknown_api_key",
+            Self::ExpiredApiKey { .. } => "expired_api_key",
+            Self::Malformed { .. } => "malformed_token",
+            Self::HeaderNotJson => "header_not_json",
+            Self::HeaderDuplicate(_) => "header_duplicate",
+            Self::HeaderType(_) => "header_type",
+            Self::CritPresent => "crit_present",
+            Self::Unencoded => "unencoded_payload",
+            Self::Compressed => "compressed",
+            Self::Nested => "nested_token",
+            Self::Encrypted => "encrypted_token",
+            Self::EmbeddedKey(_) => "embedded_key",
+            Self::AlgorithmNotAllowed(_) => "algorithm_not_allowed",
+            Self::TypeNotAllowed(_) => "type_not_allowed",
+            Self::KeyIdTooLong { .. } => "key_id_too_long",
+            Self::ClaimsNotJson => "claims_not_json",
+            Self::ClaimDuplicate(_) => "claim_duplicate",
+            Self::MissingIssuer => "missing_issuer",
+            Self::UnknownIssuer(_) => "unknown_issuer",
+            Self::IssuerForm { .. } => "issuer_form",
+            Self::MissingAudience => "missing_audience",
+            Self::WrongAudience(_) => "wrong_audience",
+            Self::AmbiguousAudience(_) => "ambiguous_audience",
+            Self::MissingExpiry => "missing_expiry",
+            Self::BadTime(_) => "bad_time",
+            Self::Expired { .. } => "expired",
+            Self::NotYetValid { .. } => "not_yet_valid",
+            Self::IssuedInFuture { .. } => "issued_in_future",
+            Self::NotAccessToken(_) => "not_access_token",
+            Self::ConfirmationUnproven => "confirmation_unproven",
+            Self::UserClaim { .. } => "user_claim",
+            Self::UnknownKey { .. } => "unknown_key",
+            Self::KeyNotForAlgorithm { .. } => "key_not_for_algorithm",
+            Self::AmbiguousKey { .. } => "ambiguous_key",
+            Self::BadSignature { .. } => "bad_signature",
+            Self::IssuerUnavailable { .. } => "issuer_unavailable",
+        }
+    }
+
+    /// `Some` for the fault that may pass without a new credential: answer 503 and not 401, to be tried again then.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        if let Self::IssuerUnavailable { retry_after, .. } = self { Some(*retry_after) } else { None }
+    }
+}

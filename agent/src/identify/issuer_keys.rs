@@ -1,0 +1,188 @@
+//! What is known of one issuer: read by all cores without a lock, renewed by one task (`renew`).
+
+use super::{
+    discovery::MetadataFault,
+    excerpt::Excerpt,
+    key_set::{KeySet, KeySetFault},
+    pace::{DemandBudget, Pace},
+};
+use crate::fetch::FetchError;
+use arc_swap::ArcSwap;
+use attach_proto::bundle::IdentityProvider;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use std::{sync::Arc, time::Duration};
+use thiserror::Error;
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, timeout},
+};
+use url::Url;
+
+/// Where keys come from. Providers of different tenants that name the same source share its keys.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Source {
+    /// As configured.
+    pub(super) issuer: String,
+    pub(super) jwks_url: Option<Url>,
+}
+
+#[derive(Debug)]
+pub(super) struct IssuerKeys {
+    pub(super) source: Source,
+    pub(super) pace: Pace,
+    state: ArcSwap<State>,
+    gate: Mutex<Gate>,
+    budget: Arc<DemandBudget>,
+    /// Wakes the renewing task before its time.
+    demand: Notify,
+    /// Counts the finished attempts.
+    finished: watch::Sender<u64>,
+}
+
+/// Replaced whole after each attempt.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    pub(super) held: Option<Arc<Held>>,
+    /// Of the last attempt.
+    pub(super) failure: Option<Arc<RenewFault>>,
+    pub(super) next_attempt: Instant,
+}
+
+/// The last good answer of an issuer.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// What tokens must have as `iss`, character for character.
+    pub(super) issuer: String,
+    pub(super) jwks_uri: Url,
+    pub(super) keys: KeySet,
+    pub(super) fetched_at: Timestamp,
+    /// Changes when the keys or the issuer's form change, and only then.
+    pub(super) generation: u64,
+}
+
+#[derive(Debug, Error)]
+pub(crate) enum RenewFault {
+    #[error("the first fetch has not ended yet")]
+    NotYetFetched,
+    #[error("{0} is no address")]
+    Address(Excerpt),
+    #[error("GET {address}: {fault}")]
+    Fetch { address: Excerpt, fault: FetchError },
+    #[error("metadata at {address}: {fault}")]
+    Metadata { address: Excerpt, fault: MetadataFault },
+    #[error("keys at {address}: {fault}")]
+    Keys { address: Excerpt, fault: KeySetFault },
+}
+
+/// How a wish for newer keys ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// An attempt ended since; whether it succeeded is in the state.
+    Attempted,
+    /// The issuer was asked a moment ago: what is held is what it has.
+    CoolingDown,
+    /// Too many look-ups for all issuers together.
+    OverBudget,
+    TimedOut,
+}
+
+#[derive(Debug)]
+struct Gate {
+    in_flight: bool,
+    last_demand: Option<Instant>,
+}
+
+impl Source {
+    pub(super) fn of(provider: &IdentityProvider) -> Self {
+        Self { issuer: provider.issuer.clone(), jwks_url: provider.jwks_url.clone() }
+    }
+}
+
+impl Held {
+    /// The end of a set that cannot be renewed. A wall clock, because it also holds across restarts.
+    fn is_usable(&self, now: Timestamp, max_stale: Duration) -> bool {
+        Duration::try_from(now.duration_since(self.fetched_at)).is_ok_and(|age| age < max_stale)
+            || now < self.fetched_at
+    }
+}
+
+impl IssuerKeys {
+    /// Starts with what an earlier process left, if anything. The first attempt counts as under way already, so
+    /// that requests wait for it.
+    pub(super) fn new(source: Source, held: Option<Held>, pace: Pace, budget: Arc<DemandBudget>) -> Self {
+        let failure = Some(Arc::new(RenewFault::NotYetFetched));
+        let state = State { held: held.map(Arc::new), failure, next_attempt: Instant::now() };
+        Self {
+            source,
+            pace,
+            state: ArcSwap::from_pointee(state),
+            gate: Mutex::new(Gate { in_flight: true, last_demand: None }),
+            budget,
+            demand: Notify::new(),
+            finished: watch::Sender::new(0),
+        }
+    }
+
+    pub(super) fn state(&self) -> Arc<State> {
+        self.state.load_full()
+    }
+
+    /// The last good answer, unless it is older than the longest time that we go without a new one.
+    pub(super) fn held(&self, now: Timestamp) -> Option<Arc<Held>> {
+        self.state.load().held.as_ref().filter(|held| held.is_usable(now, self.pace.max_stale)).cloned()
+    }
+
+    /// Whether what was verified with this generation would verify again. Allocates nothing.
+    pub(super) fn is_current(&self, generation: u64, now: Timestamp) -> bool {
+        let state = self.state.load();
+        let held = state.held.as_ref();
+        held.is_some_and(|held| held.generation == generation && held.is_usable(now, self.pace.max_stale))
+    }
+
+    /// Asks for newer keys and waits for them, within what the pace allows. Callers share one attempt, and one that
+    /// goes away does not end it.
+    pub(super) async fn renewed(&self) -> Renewal {
+        // Subscribed before the gate is read: an attempt that ends in between is then seen.
+        let mut finished = self.finished.subscribe();
+        if let Err(refused) = self.pass_gate() {
+            return refused;
+        }
+        match timeout(self.pace.patience, finished.changed()).await {
+            Ok(_) => Renewal::Attempted,
+            Err(_elapsed) => Renewal::TimedOut,
+        }
+    }
+
+    pub(super) async fn demanded(&self) {
+        self.demand.notified().await;
+    }
+
+    pub(super) fn begin_attempt(&self) {
+        self.gate.lock().in_flight = true;
+    }
+
+    pub(super) fn end_attempt(&self, state: State) {
+        self.state.store(Arc::new(state));
+        self.gate.lock().in_flight = false;
+        self.finished.send_modify(|attempts| *attempts += 1);
+    }
+
+    fn pass_gate(&self) -> Result<(), Renewal> {
+        let mut gate = self.gate.lock();
+        if gate.in_flight {
+            return Ok(());
+        }
+        let now = Instant::now();
+        if gate.last_demand.is_some_and(|last| now.duration_since(last) < self.pace.cool_down) {
+            return Err(Renewal::CoolingDown);
+        }
+        if !self.budget.take(now) {
+            return Err(Renewal::OverBudget);
+        }
+        gate.last_demand = Some(now);
+        gate.in_flight = true;
+        self.demand.notify_one();
+        Ok(())
+    }
+}

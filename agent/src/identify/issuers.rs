@@ -1,0 +1,154 @@
+//! The issuers of the bundle in force, each with the task that keeps its keys.
+
+use super::{
+    issuer_keys::{IssuerKeys, RenewFault, Source},
+    key_file::KeyFile,
+    pace::{DemandBudget, Pace},
+    renew::Renewer,
+};
+use crate::{clock::Clock, snapshot::Snapshot};
+use arc_swap::ArcSwap;
+use attach_proto::bundle::IdentityProvider;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use rustls::ClientConfig;
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::{runtime::Handle, task::AbortHandle};
+
+/// Shared by all cores.
+pub(crate) struct Issuers {
+    running: ArcSwap<HashMap<String, Vec<Arc<Running>>>>,
+    /// One bundle is applied at a time.
+    applying: Mutex<()>,
+    control: Handle,
+    directory: PathBuf,
+    clock: Clock,
+    tls: Arc<ClientConfig>,
+    pace: Pace,
+    budget: Arc<DemandBudget>,
+}
+
+/// What an operator is shown of an issuer.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct IssuerStatus {
+    /// As configured.
+    pub(crate) issuer: String,
+    /// What tokens must have as `iss`; `None` until the issuer was heard once.
+    pub(crate) effective_issuer: Option<String>,
+    pub(crate) keys: usize,
+    pub(crate) skipped_keys: usize,
+    /// The last that brought keys.
+    pub(crate) last_fetch: Option<Timestamp>,
+    /// Of the last attempt, when it failed.
+    pub(crate) last_error: Option<String>,
+    /// The keys are older than the time after which they should have been renewed.
+    pub(crate) stale: bool,
+    /// Tokens of this issuer can be verified.
+    pub(crate) usable: bool,
+}
+
+struct Running {
+    keys: Arc<IssuerKeys>,
+    task: AbortHandle,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Issuers {
+    /// `control` is the runtime on which the issuers are asked, apart from those that serve requests; `state` the
+    /// directory below which their last good keys are kept.
+    pub(crate) fn new(control: Handle, state: &Path, clock: Clock, tls: Arc<ClientConfig>) -> Self {
+        Self::with_pace(control, state, clock, tls, Pace::default())
+    }
+
+    pub(crate) fn with_pace(
+        control: Handle,
+        state: &Path,
+        clock: Clock,
+        tls: Arc<ClientConfig>,
+        pace: Pace,
+    ) -> Self {
+        Self {
+            running: ArcSwap::default(),
+            applying: Mutex::new(()),
+            control,
+            directory: state.join("jwks"),
+            clock,
+            tls,
+            pace,
+            budget: Arc::new(DemandBudget::new(pace.demands_per_second)),
+        }
+    }
+
+    /// Starts with the issuers that are new in a bundle, stops with those that are gone, leaves the others alone.
+    /// To be called before requests are served by the bundle. Reads the stored keys of new issuers from disk.
+    pub(crate) fn apply(&self, snapshot: &Snapshot) {
+        let _one_at_a_time = self.applying.lock();
+        let before = self.running.load_full();
+        let mut running: HashMap<String, Vec<Arc<Running>>> = HashMap::new();
+        for provider in &snapshot.bundle().identity_providers {
+            if find(&running, provider).is_none() {
+                let one =
+                    find(&before, provider).cloned().unwrap_or_else(|| self.start(Source::of(provider)));
+                running.entry(provider.issuer.clone()).or_default().push(one);
+            }
+        }
+        self.running.store(Arc::new(running));
+    }
+
+    /// For readiness and metrics, by issuer.
+    pub(crate) fn status(&self) -> Vec<IssuerStatus> {
+        let now = self.clock.now();
+        let running = self.running.load();
+        let mut all: Vec<_> = running.values().flatten().map(|one| status(&one.keys, now)).collect();
+        all.sort_by(|a, b| a.issuer.cmp(&b.issuer));
+        all
+    }
+
+    /// `None` for a provider whose bundle was not applied.
+    pub(super) fn keys_of(&self, provider: &IdentityProvider) -> Option<Arc<IssuerKeys>> {
+        find(&self.running.load(), provider).map(|one| Arc::clone(&one.keys))
+    }
+
+    fn start(&self, source: Source) -> Arc<Running> {
+        let file = Arc::new(KeyFile::new(&self.directory, &source));
+        let keys = Arc::new(IssuerKeys::new(source, file.load(), self.pace, Arc::clone(&self.budget)));
+        let renewer =
+            Renewer { keys: Arc::clone(&keys), file, clock: self.clock.clone(), tls: Arc::clone(&self.tls) };
+        Arc::new(Running { keys, task: self.control.spawn(renewer.run()).abort_handle() })
+    }
+}
+
+fn find<'a>(
+    running: &'a HashMap<String, Vec<Arc<Running>>>,
+    provider: &IdentityProvider,
+) -> Option<&'a Arc<Running>> {
+    running.get(&provider.issuer)?.iter().find(|one| one.keys.source.jwks_url == provider.jwks_url)
+}
+
+fn status(keys: &IssuerKeys, now: Timestamp) -> IssuerStatus {
+    let state = keys.state();
+    let held = state.held.as_deref();
+    let failure = state.failure.as_deref();
+    let is_old = |fetched_at: Timestamp| {
+        now.duration_since(fetched_at).unsigned_abs() > keys.pace.refresh && now > fetched_at
+    };
+    IssuerStatus {
+        issuer: keys.source.issuer.clone(),
+        effective_issuer: held.map(|held| held.issuer.clone()),
+        keys: held.map_or(0, |held| held.keys.len()),
+        skipped_keys: held.map_or(0, |held| held.keys.skipped().len()),
+        last_fetch: held.map(|held| held.fetched_at),
+        last_error: failure.filter(|it| !matches!(it, RenewFault::NotYetFetched)).map(ToString::to_string),
+        stale: held.is_none_or(|held| is_old(held.fetched_at)),
+        usable: keys.held(now).is_some(),
+    }
+}

@@ -1,0 +1,140 @@
+//! The keys of an issuer: those of its JWKS document that may verify a signature.
+
+use super::{
+    excerpt::Excerpt,
+    key::{Key, KeyFault},
+};
+use attach_proto::bundle::Algorithm;
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    signature::ParsedPublicKey,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::HashMap;
+use thiserror::Error;
+
+/// Large issuers publish about ten; more than this is no key set of one issuer.
+const MAX_KEYS: usize = 100;
+
+#[derive(Debug)]
+pub(super) struct KeySet {
+    keys: Vec<Key>,
+    skipped: Vec<Skipped>,
+    fingerprint: Vec<u8>,
+}
+
+/// A key that is not used, and why. The others of its set are.
+#[derive(Debug)]
+pub(super) struct Skipped {
+    pub(super) index: usize,
+    pub(super) id: Option<Excerpt>,
+    pub(super) fault: KeyFault,
+}
+
+#[derive(Debug, Error)]
+pub(crate) enum KeySetFault {
+    #[error("it is no JSON Web Key Set: {0}")]
+    NotAKeySet(#[from] serde_json::Error),
+    #[error("it has {0} keys, more than {MAX_KEYS}")]
+    TooMany(usize),
+    #[error("none of its {0} keys is usable{first}", first = .1.as_deref().unwrap_or_default())]
+    NoneUsable(usize, Option<String>),
+}
+
+#[derive(Debug)]
+pub(super) enum Selected<'a> {
+    One(&'a ParsedPublicKey),
+    /// A new set may have it.
+    Unknown,
+    NotForAlgorithm,
+    Ambiguous,
+}
+
+#[derive(Deserialize)]
+struct Document<'a> {
+    #[serde(borrow)]
+    keys: Vec<&'a RawValue>,
+}
+
+impl KeySet {
+    /// A key that cannot be used is skipped, so that one new kind of key is no outage.
+    ///
+    /// # Errors
+    /// When the whole is no key set, or not one of its keys can be used.
+    pub(super) fn parse(json: &[u8]) -> Result<Self, KeySetFault> {
+        let Document { keys: documents } = serde_json::from_slice(json)?;
+        if documents.len() > MAX_KEYS {
+            return Err(KeySetFault::TooMany(documents.len()));
+        }
+        let mut keys = Vec::new();
+        let mut skipped = Vec::new();
+        for (index, document) in documents.iter().enumerate() {
+            match Key::parse(document.get().as_bytes()) {
+                Ok(key) => keys.push((index, key)),
+                Err(fault) => skipped.push(Skipped { index, id: None, fault }),
+            }
+        }
+        let keys = without_shared_ids(keys, &mut skipped);
+        if keys.is_empty() {
+            let first = skipped.first().map(|it| format!("; keys[{}] {}", it.index, it.fault));
+            return Err(KeySetFault::NoneUsable(documents.len(), first));
+        }
+        let fingerprint = fingerprint(&keys);
+        Ok(Self { keys, skipped, fingerprint })
+    }
+
+    /// The key with this id, or, for a token that names none, the only one that fits.
+    pub(super) fn select(&self, id: Option<&str>, algorithm: Algorithm) -> Selected<'_> {
+        if let Some(id) = id {
+            return match self.keys.iter().find(|key| key.id.as_deref() == Some(id)) {
+                Some(key) => key.verifier(algorithm).map_or(Selected::NotForAlgorithm, Selected::One),
+                None => Selected::Unknown,
+            };
+        }
+        let mut fitting = self.keys.iter().filter_map(|key| key.verifier(algorithm));
+        match (fitting.next(), fitting.next()) {
+            (Some(key), None) => Selected::One(key),
+            (Some(_), Some(_)) => Selected::Ambiguous,
+            (None, _) => Selected::Unknown,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(super) fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+
+    /// Whether the same keys may verify the same algorithms, in whatever order they are listed.
+    pub(super) fn same_as(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+}
+
+/// An id that two keys share names neither.
+fn without_shared_ids(keys: Vec<(usize, Key)>, skipped: &mut Vec<Skipped>) -> Vec<Key> {
+    let mut uses: HashMap<String, usize> = HashMap::new();
+    for id in keys.iter().filter_map(|(_, key)| key.id.as_ref()) {
+        *uses.entry(id.clone()).or_default() += 1;
+    }
+    let mut kept = Vec::new();
+    for (index, key) in keys {
+        match key.id.as_ref().filter(|id| uses.get(*id).is_some_and(|&uses| uses > 1)) {
+            Some(id) => {
+                skipped.push(Skipped { index, id: Some(Excerpt::of(id)), fault: KeyFault::DuplicateId });
+            }
+            None => kept.push(key),
+        }
+    }
+    kept
+}
+
+fn fingerprint(keys: &[Key]) -> Vec<u8> {
+    let mut identities: Vec<_> =
+        keys.iter().map(|key| digest(&SHA256, &key.identity()).as_ref().to_vec()).collect();
+    identities.sort_unstable();
+    digest(&SHA256, &identities.concat()).as_ref().to_vec()
+}

@@ -1,0 +1,144 @@
+//! The task that keeps one issuer's keys fresh.
+
+use super::{
+    discovery::{metadata_address, parse_metadata},
+    excerpt::Excerpt,
+    issuer_keys::{Held, IssuerKeys, RenewFault, Source, State},
+    key_file::KeyFile,
+    key_set::KeySet,
+};
+use crate::{clock::Clock, fetch::fetch};
+use bytes::Bytes;
+use rustls::ClientConfig;
+use std::sync::Arc;
+use tokio::time::{Instant, sleep_until};
+use url::Url;
+
+pub(super) struct Renewer {
+    pub(super) keys: Arc<IssuerKeys>,
+    pub(super) file: Arc<KeyFile>,
+    pub(super) clock: Clock,
+    pub(super) tls: Arc<ClientConfig>,
+}
+
+/// What is asked of the issuer: keys may change at any time, where they lie hardly ever.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Everything,
+    KeysOnly,
+}
+
+impl Renewer {
+    /// Runs until it is aborted. The answer to a demand does not put off the full renewal: else a stranger who asks
+    /// for unknown keys could hold an issuer's metadata forever.
+    pub(super) async fn run(self) {
+        let mut failures: u32 = 0;
+        let mut next_full = Instant::now();
+        loop {
+            let extent = tokio::select! {
+                () = sleep_until(next_full) => Extent::Everything,
+                () = self.keys.demanded() => Extent::KeysOnly,
+            };
+            self.keys.begin_attempt();
+            let fetched = self.attempt(extent).await;
+            let now = Instant::now();
+            match (&fetched, extent) {
+                (Ok(_), Extent::Everything) => {
+                    failures = 0;
+                    next_full = now + self.keys.pace.next_refresh();
+                }
+                (Ok(_), Extent::KeysOnly) => {}
+                (Err(_), Extent::Everything | Extent::KeysOnly) => {
+                    failures = failures.saturating_add(1);
+                    let retry = now + self.keys.pace.retry(failures);
+                    next_full = if next_full <= now { retry } else { next_full.min(retry) };
+                }
+            }
+            self.publish(fetched, next_full).await;
+        }
+    }
+
+    async fn attempt(&self, extent: Extent) -> Result<(Held, Bytes), RenewFault> {
+        let Source { issuer: configured, jwks_url } = &self.keys.source;
+        let state = self.keys.state();
+        let held = state.held.as_deref();
+        let (issuer, jwks_uri) = match (jwks_url, held) {
+            (Some(address), _) => (configured.clone(), address.clone()),
+            (None, Some(held)) if extent == Extent::KeysOnly => (held.issuer.clone(), held.jwks_uri.clone()),
+            (None, _) => self.discover(configured).await?,
+        };
+        let body = self.get(&jwks_uri).await?;
+        let keys = KeySet::parse(&body)
+            .map_err(|fault| RenewFault::Keys { address: Excerpt::of(jwks_uri.as_str()), fault })?;
+        let generation = match held {
+            Some(held) if held.keys.same_as(&keys) && held.issuer == issuer => held.generation,
+            Some(held) => held.generation + 1,
+            None => 1,
+        };
+        Ok((Held { issuer, jwks_uri, keys, fetched_at: self.clock.now(), generation }, body))
+    }
+
+    async fn discover(&self, configured: &str) -> Result<(String, Url), RenewFault> {
+        let address =
+            metadata_address(configured).map_err(|_| RenewFault::Address(Excerpt::of(configured)))?;
+        let metadata = parse_metadata(&self.get(&address).await?, configured)
+            .map_err(|fault| RenewFault::Metadata { address: Excerpt::of(address.as_str()), fault })?;
+        Ok((metadata.issuer, metadata.jwks_uri))
+    }
+
+    async fn get(&self, address: &Url) -> Result<Bytes, RenewFault> {
+        let body = fetch(address, &self.tls).await;
+        body.map_err(|fault| RenewFault::Fetch { address: Excerpt::of(address.as_str()), fault })
+    }
+
+    /// After a failure what is held stays (until it is too old): an issuer that stumbles is no reason to turn
+    /// everyone away.
+    async fn publish(&self, fetched: Result<(Held, Bytes), RenewFault>, next_attempt: Instant) {
+        let before = self.keys.state();
+        match fetched {
+            Ok((held, body)) => {
+                let held = Arc::new(held);
+                report_change(&self.keys.source, before.held.as_deref(), &held);
+                let state = State { held: Some(Arc::clone(&held)), failure: None, next_attempt };
+                self.keys.end_attempt(state);
+                self.store(held, body).await;
+            }
+            Err(fault) => {
+                // Once for each time that the issuer is lost, not for each attempt.
+                let first =
+                    before.failure.as_deref().is_none_or(|it| matches!(it, RenewFault::NotYetFetched));
+                if first {
+                    tracing::warn!(issuer.url = %self.keys.source.issuer, error = %fault,
+                        "the issuer's keys cannot be renewed; those held go on");
+                }
+                let failure = Some(Arc::new(fault));
+                self.keys.end_attempt(State { held: before.held.clone(), failure, next_attempt });
+            }
+        }
+    }
+
+    /// Requests do not wait for the disk; without the copy only a restart while the issuer is out is worse off.
+    async fn store(&self, held: Arc<Held>, body: Bytes) {
+        let file = Arc::clone(&self.file);
+        let stored = tokio::task::spawn_blocking(move || file.store(&held, &body)).await;
+        if let Ok(Err(error)) = stored {
+            tracing::warn!(issuer.url = %self.keys.source.issuer, %error, "the issuer's keys cannot be stored");
+        }
+    }
+}
+
+fn report_change(source: &Source, before: Option<&Held>, now: &Held) {
+    if before.is_some_and(|before| before.generation == now.generation) {
+        return;
+    }
+    if now.issuer != source.issuer && before.is_none_or(|before| before.issuer != now.issuer) {
+        tracing::info!(issuer.url = %source.issuer, issuer.effective = %now.issuer,
+            "the issuer's metadata names it in another form, and that is the one that tokens must have");
+    }
+    tracing::info!(issuer.url = %source.issuer, keys = now.keys.len(), "the issuer's keys changed");
+    for skipped in now.keys.skipped() {
+        let id = skipped.id.as_ref().map(ToString::to_string).unwrap_or_default();
+        tracing::warn!(issuer.url = %source.issuer, key.index = skipped.index, key.id = %id,
+            reason = %skipped.fault, "a key of the issuer is not used");
+    }
+}

@@ -1,0 +1,130 @@
+//! A signed token (RFC 7519) in its compact form, and the policy for its header. Nothing here is verified yet.
+
+use super::{
+    excerpt::Excerpt,
+    fault::IdentityFault,
+    json::{JsonFault, parse_object},
+};
+use attach_proto::bundle::Algorithm;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde_json::{Map, Value};
+
+/// Key ids are names that an issuer chose: thumbprints, UUIDs, at times a URL.
+pub(super) const MAX_KEY_ID_BYTES: usize = 1024;
+
+#[derive(Debug)]
+pub(super) struct Token<'a> {
+    pub(super) header: Header,
+    pub(super) payload: Vec<u8>,
+    /// What the signature is over: both parts as they were sent, with the dot between (RFC 7515 section 5.2).
+    pub(super) signed: &'a [u8],
+    pub(super) signature: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(super) struct Header {
+    pub(super) algorithm: Algorithm,
+    pub(super) key_id: Option<String>,
+}
+
+impl<'a> Token<'a> {
+    /// # Errors
+    /// The first rule of RFC 7515 or RFC 8725 that the token's form or header breaks.
+    pub(super) fn parse(text: &'a str) -> Result<Self, IdentityFault> {
+        // RFC 7516 section 9: an encrypted token has five parts.
+        if text.bytes().filter(|&byte| byte == b'.').count() == 4 {
+            return Err(IdentityFault::Encrypted);
+        }
+        let (signed, signature) =
+            text.rsplit_once('.').ok_or(IdentityFault::Malformed { part: "number of parts" })?;
+        let (header, payload) =
+            signed.split_once('.').ok_or(IdentityFault::Malformed { part: "number of parts" })?;
+        if payload.contains('.') {
+            return Err(IdentityFault::Malformed { part: "number of parts" });
+        }
+        Ok(Self {
+            header: Header::parse(&decode(header, "header")?)?,
+            payload: decode(payload, "payload")?,
+            signed: signed.as_bytes(),
+            signature: decode(signature, "signature")?,
+        })
+    }
+}
+
+impl Header {
+    fn parse(json: &[u8]) -> Result<Self, IdentityFault> {
+        let members = parse_object(json).map_err(|fault| match fault {
+            JsonFault::Duplicate(name) => IdentityFault::HeaderDuplicate(Excerpt::of(&name)),
+            JsonFault::NotJson | JsonFault::NotAnObject => IdentityFault::HeaderNotJson,
+        })?;
+        refuse_extensions(&members)?;
+        check_type(&members)?;
+        let name = text(&members, "alg")?.ok_or(IdentityFault::HeaderType("alg"))?;
+        let algorithm = Algorithm::from_name(name)
+            .ok_or_else(|| IdentityFault::AlgorithmNotAllowed(Excerpt::of(name)))?;
+        let key_id = text(&members, "kid")?.map(str::to_owned);
+        if let Some(bytes) = key_id.as_ref().map(String::len)
+            && bytes > MAX_KEY_ID_BYTES
+        {
+            return Err(IdentityFault::KeyIdTooLong { bytes, max: MAX_KEY_ID_BYTES });
+        }
+        Ok(Self { algorithm, key_id })
+    }
+}
+
+/// The alphabet is exact, without padding and without stray bits in the last character, so that one token has one
+/// spelling (RFC 7515 section 2).
+fn decode(part: &str, name: &'static str) -> Result<Vec<u8>, IdentityFault> {
+    match URL_SAFE_NO_PAD.decode(part) {
+        Ok(bytes) if !bytes.is_empty() => Ok(bytes),
+        Ok(_) | Err(_) => Err(IdentityFault::Malformed { part: name }),
+    }
+}
+
+/// Members that change how the token is to be read, or where its key is to be had. Each is refused whatever its
+/// value. Others that we do not know must be ignored (RFC 7515 section 4).
+fn refuse_extensions(members: &Map<String, Value>) -> Result<(), IdentityFault> {
+    let present = |name: &str| members.contains_key(name);
+    if present("crit") {
+        return Err(IdentityFault::CritPresent);
+    }
+    if present("b64") {
+        return Err(IdentityFault::Unencoded);
+    }
+    if present("zip") {
+        return Err(IdentityFault::Compressed);
+    }
+    if present("cty") {
+        return Err(IdentityFault::Nested);
+    }
+    if present("enc") {
+        return Err(IdentityFault::Encrypted);
+    }
+    // RFC 8725 section 3.10. Thumbprints (`x5t`) only name a certificate, and Entra ID sends them.
+    match ["jku", "jwk", "x5u", "x5c"].into_iter().find(|name| present(name)) {
+        Some(name) => Err(IdentityFault::EmbeddedKey(name)),
+        None => Ok(()),
+    }
+}
+
+/// Other kinds of token that the same issuer signs with the same key say so here (RFC 8725 section 3.11); media
+/// types compare without regard to case, and `application/` may be left out (RFC 7515 section 4.1.9).
+fn check_type(members: &Map<String, Value>) -> Result<(), IdentityFault> {
+    let Some(found) = text(members, "typ")? else {
+        return Ok(());
+    };
+    let known = ["JWT", "at+jwt", "application/at+jwt"];
+    if known.iter().any(|known| known.eq_ignore_ascii_case(found)) {
+        Ok(())
+    } else {
+        Err(IdentityFault::TypeNotAllowed(Excerpt::of(found)))
+    }
+}
+
+fn text<'a>(members: &'a Map<String, Value>, name: &'static str) -> Result<Option<&'a str>, IdentityFault> {
+    match members.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(IdentityFault::HeaderType(name)),
+    }
+}

@@ -1,0 +1,157 @@
+//! From a token to a caller. The order of the checks is part of what they promise: whatever the token itself shows
+//! to be wrong costs no look-up of keys, and nothing is believed before the signature is.
+
+use super::{
+    claims::Claims,
+    excerpt::Excerpt,
+    fault::IdentityFault,
+    issuer_keys::{Held, IssuerKeys, Renewal},
+    issuers::Issuers,
+    key_set::Selected,
+    mapping::principal,
+    principal::Principal,
+    token::{Header, Token},
+};
+use crate::{clock::Clock, snapshot::Snapshot};
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// A caller, and what the verdict stands on.
+pub(super) struct Verified {
+    pub(super) principal: Principal,
+    /// Unix time in milliseconds.
+    pub(super) valid_until: i64,
+    pub(super) keys: Arc<IssuerKeys>,
+    pub(super) generation: u64,
+}
+
+pub(super) async fn verify(
+    text: &str,
+    snapshot: &Snapshot,
+    issuers: &Issuers,
+    clock: &Clock,
+) -> Result<Verified, IdentityFault> {
+    let token = Token::parse(text)?;
+    let claims = Claims::parse(&token.payload)?;
+    let issuer = claims.issuer()?;
+    let mut providers = snapshot.providers(issuer).peekable();
+    if providers.peek().is_none() {
+        return Err(IdentityFault::UnknownIssuer(Excerpt::of(issuer)));
+    }
+    let provider = claims.audience(providers)?;
+    if !provider.algorithms.contains(&token.header.algorithm) {
+        return Err(IdentityFault::AlgorithmNotAllowed(Excerpt::of(token.header.algorithm.name())));
+    }
+    let valid_until = claims.check_times(clock.now(), provider.clock_skew)?;
+    claims.check_use()?;
+    let principal = principal(&claims, issuer, provider)?;
+
+    let keys = issuers.keys_of(provider).ok_or_else(|| not_applied(issuer))?;
+    let held = held_with_key(&keys, issuer, &token.header, clock).await?;
+    check_signature(&held, &token)?;
+    Ok(Verified { principal, valid_until, generation: held.generation, keys })
+}
+
+/// What is held of the issuer, once it has the token's key: asks the issuer when it has not.
+async fn held_with_key(
+    keys: &IssuerKeys,
+    issuer: &str,
+    header: &Header,
+    clock: &Clock,
+) -> Result<Arc<Held>, IdentityFault> {
+    if let Some(held) = usable(keys, issuer, header, clock)? {
+        return Ok(held);
+    }
+    let renewal = keys.renewed().await;
+    if let Some(held) = usable(keys, issuer, header, clock)? {
+        return Ok(held);
+    }
+    Err(missing(keys, issuer, header, renewal, clock))
+}
+
+/// `None` when newer keys may help.
+fn usable(
+    keys: &IssuerKeys,
+    issuer: &str,
+    header: &Header,
+    clock: &Clock,
+) -> Result<Option<Arc<Held>>, IdentityFault> {
+    let Some(held) = keys.held(clock.now()) else {
+        return Ok(None);
+    };
+    if held.issuer != issuer {
+        return Err(IdentityFault::IssuerForm {
+            found: Excerpt::of(issuer),
+            expected: Excerpt::of(&held.issuer),
+        });
+    }
+    match select(&held, header)? {
+        Some(_) => Ok(Some(held)),
+        None => Ok(None),
+    }
+}
+
+fn select<'a>(
+    held: &'a Held,
+    header: &Header,
+) -> Result<Option<&'a aws_lc_rs::signature::ParsedPublicKey>, IdentityFault> {
+    let Header { algorithm, key_id } = header;
+    let issuer = || Excerpt::of(&held.issuer);
+    match held.keys.select(key_id.as_deref(), *algorithm) {
+        Selected::One(key) => Ok(Some(key)),
+        Selected::Unknown => Ok(None),
+        Selected::NotForAlgorithm => Err(IdentityFault::KeyNotForAlgorithm {
+            issuer: issuer(),
+            kid: shown_id(header),
+            algorithm: *algorithm,
+        }),
+        Selected::Ambiguous => Err(IdentityFault::AmbiguousKey { issuer: issuer(), algorithm: *algorithm }),
+    }
+}
+
+/// A key that the issuer was just asked for and does not have is the caller's fault; one that it could not be asked
+/// for may yet be there.
+fn missing(
+    keys: &IssuerKeys,
+    issuer: &str,
+    header: &Header,
+    renewal: Renewal,
+    clock: &Clock,
+) -> IdentityFault {
+    let state = keys.state();
+    let problem = match (renewal, state.failure.as_deref()) {
+        (_, Some(failure)) => failure.to_string(),
+        (Renewal::TimedOut, None) => "the issuer does not answer".to_owned(),
+        (Renewal::OverBudget, None) => "too many unknown keys are asked for".to_owned(),
+        (Renewal::Attempted | Renewal::CoolingDown, None) if keys.held(clock.now()).is_some() => {
+            return IdentityFault::UnknownKey { issuer: Excerpt::of(issuer), kid: shown_id(header) };
+        }
+        (Renewal::Attempted | Renewal::CoolingDown, None) => "those held are too old".to_owned(),
+    };
+    let retry_after = state.next_attempt.saturating_duration_since(Instant::now());
+    IdentityFault::IssuerUnavailable {
+        issuer: Excerpt::of(issuer),
+        problem: Excerpt::of(&problem),
+        retry_after: retry_after.min(keys.pace.last_retry).max(Duration::from_secs(1)),
+    }
+}
+
+fn not_applied(issuer: &str) -> IdentityFault {
+    IdentityFault::IssuerUnavailable {
+        issuer: Excerpt::of(issuer),
+        problem: Excerpt::of("the bundle that names it is not yet in force"),
+        retry_after: Duration::from_secs(1),
+    }
+}
+
+fn check_signature(held: &Held, token: &Token<'_>) -> Result<(), IdentityFault> {
+    let key = select(held, &token.header)?;
+    if key.is_some_and(|key| key.verify_sig(token.signed, &token.signature).is_ok()) {
+        return Ok(());
+    }
+    Err(IdentityFault::BadSignature { issuer: Excerpt::of(&held.issuer), kid: shown_id(&token.header) })
+}
+
+fn shown_id(header: &Header) -> Excerpt {
+    Excerpt::of(header.key_id.as_deref().unwrap_or_default())
+}
