@@ -2,7 +2,7 @@
 
 use crate::{
     access_log::{AccessLog, RefusedRequest},
-    admit::{Admitter, Measure, Standing},
+    admit::{Admitter, Standing},
     answer::AnswerBody,
     ask::{self, BodyBudget, Classified, Dialect, Operation, classify, dialect_of},
     authorize::{authorize, visible_models},
@@ -15,6 +15,7 @@ use crate::{
     refusal::Refusal,
     snapshot::Snapshot,
 };
+use attach_proto::bundle::Measure;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;

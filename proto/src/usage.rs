@@ -43,7 +43,7 @@ pub struct PrincipalSnapshot {
     pub project: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PrincipalKind {
     User,
     Service,
@@ -106,7 +106,8 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
     pub upstream: UpstreamId,
-    pub engine_model: ModelName,
+    /// The engine's name of the model; `None` for requests that are about no model.
+    pub engine_model: Option<ModelName>,
     pub http_status: Option<u16>,
     /// In a word of the gateway's own, such as `connect_failed`.
     pub error: Option<Cow<'static, str>>,
@@ -220,7 +221,7 @@ impl From<&Attempt> for v1::Attempt {
         let Attempt { upstream, engine_model, http_status, error } = attempt;
         Self {
             upstream: upstream.to_string(),
-            engine_model: engine_model.to_string(),
+            engine_model: engine_model.as_ref().map(ModelName::to_string).unwrap_or_default(),
             http_status: http_status.unwrap_or_default().into(),
             error: error.as_deref().unwrap_or_default().to_owned(),
         }

@@ -102,6 +102,14 @@ impl Ticket {
         }
     }
 
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
+    }
+
+    pub(crate) fn occurred_at(&self) -> Timestamp {
+        self.occurred_at
+    }
+
     pub(crate) fn ask(&self) -> &Ask {
         self.grant.ask()
     }

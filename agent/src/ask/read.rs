@@ -4,7 +4,7 @@ use super::{
     body::Room,
     route::{Classified, Dialect, Operation, Route},
 };
-use crate::json_edit::{BodyFault as JsonFault, Edits, Member, TopLevel};
+use crate::json_edit::{BodyFault as JsonFault, Edits, Member, Tail, TopLevel};
 use attach_proto::{bundle::UpstreamKind, id::ModelName};
 use bytes::Bytes;
 use http::Method;
@@ -64,9 +64,11 @@ struct Places {
     max_tokens: Option<Range<usize>>,
     max_completion_tokens: Option<Range<usize>>,
     num_predict: Option<Range<usize>>,
-    options: Option<Range<usize>>,
     include_usage: Option<Range<usize>>,
-    stream_options: Option<Range<usize>>,
+    /// The ends of the objects that may get another member.
+    body: Option<Tail>,
+    options: Option<Tail>,
+    stream_options: Option<Tail>,
     /// A `prompt` where the engine wants `messages`: the whole member, and its value.
     prompt_for_messages: Option<(Range<usize>, Range<usize>)>,
 }
@@ -153,7 +155,7 @@ impl Ask {
         engine_model: Option<&ModelName>,
         output_cap: Option<u64>,
     ) -> Bytes {
-        let mut edits = Edits::new();
+        let mut edits = Edits::default();
         if let (Some(place), Some(engine_model)) = (&self.places.model, engine_model)
             && self.model.as_ref() != Some(engine_model)
         {
@@ -173,37 +175,44 @@ impl Ask {
         if self.hides_usage() {
             self.force_usage(&mut edits);
         }
-        edits.apply(&self.body)
+        edits.apply(self.body.clone())
     }
 
     /// Into the field that the engine obeys: Ollama ignores `max_completion_tokens`.
     fn write_cap(&self, edits: &mut Edits, kind: UpstreamKind, cap: u64) {
         let number = cap.to_string();
+        let places = &self.places;
         if self.route().dialect == Dialect::Ollama {
-            match (&self.places.num_predict, &self.places.options) {
-                (Some(value), _) => edits.replace(value.clone(), number),
-                (None, Some(options)) => edits.insert_first(options, &self.body, "num_predict", &number),
-                (None, None) => edits.insert_last(&self.body, "options", &format!("{{\"num_predict\":{number}}}")),
+            match (&places.num_predict, places.options, places.body) {
+                (Some(value), _, _) => edits.replace(value.clone(), number),
+                (None, Some(options), _) => edits.insert_member(options, "num_predict", &number),
+                (None, None, Some(body)) => {
+                    edits.insert_member(body, "options", &format!("{{\"num_predict\":{number}}}"));
+                }
+                (None, None, None) => {}
             }
             return;
         }
-        if let Some(value) = &self.places.max_completion_tokens {
+        if let Some(value) = &places.max_completion_tokens {
             edits.replace(value.clone(), number.clone());
         }
-        match &self.places.max_tokens {
-            Some(value) => edits.replace(value.clone(), number),
-            None if self.places.max_completion_tokens.is_none() || kind == UpstreamKind::Ollama => {
-                edits.insert_last(&self.body, "max_tokens", &number);
-            }
-            None => {}
+        let is_told = places.max_completion_tokens.is_some() && kind != UpstreamKind::Ollama;
+        match (&places.max_tokens, places.body) {
+            (Some(value), _) => edits.replace(value.clone(), number),
+            (None, Some(body)) if !is_told => edits.insert_member(body, "max_tokens", &number),
+            (None, _) => {}
         }
     }
 
     fn force_usage(&self, edits: &mut Edits) {
-        match (&self.places.include_usage, &self.places.stream_options) {
-            (Some(value), _) => edits.replace(value.clone(), "true"),
-            (None, Some(options)) => edits.insert_first(options, &self.body, "include_usage", "true"),
-            (None, None) => edits.insert_last(&self.body, "stream_options", "{\"include_usage\":true}"),
+        let places = &self.places;
+        match (&places.include_usage, places.stream_options, places.body) {
+            (Some(value), _, _) => edits.replace(value.clone(), "true"),
+            (None, Some(options), _) => edits.insert_member(options, "include_usage", "true"),
+            (None, None, Some(body)) => {
+                edits.insert_member(body, "stream_options", "{\"include_usage\":true}");
+            }
+            (None, None, None) => {}
         }
     }
 }
@@ -237,7 +246,7 @@ pub(crate) fn read(classified: Classified, body: Bytes, room: Room) -> Result<As
 
     // Ollama's `show` still takes the older `name`.
     let model = get("model").or_else(|| get("name").filter(|_| route.operation == Operation::Show));
-    let name = match &model {
+    let name = match model {
         Some(member) => member.string().ok_or(AskFault::Field { name: "model", problem: "must be a string" })?,
         None => return Err(AskFault::NoModel),
     };
@@ -252,49 +261,57 @@ pub(crate) fn read(classified: Classified, body: Bytes, room: Room) -> Result<As
     let max_tokens = get("max_tokens");
     let max_completion_tokens = get("max_completion_tokens");
     let output_asked = match route.dialect {
-        Dialect::Ollama => positive_or_endless(num_predict.as_ref(), "options.num_predict")?,
+        Dialect::Ollama => positive_or_endless(num_predict, "options.num_predict")?,
         Dialect::OpenAi | Dialect::Anthropic => {
-            let newer = count(max_completion_tokens.as_ref(), "max_completion_tokens")?;
-            let older = count(max_tokens.as_ref(), "max_tokens")?;
+            let newer = count(max_completion_tokens, "max_completion_tokens")?;
+            let older = count(max_tokens, "max_tokens")?;
             newer.or(older)
         }
     };
     let is_ollama_chat = route.dialect == Dialect::Ollama && route.operation == Operation::Chat;
     let prompt = get("prompt");
-    let prompt_for_messages = match (&prompt, get("messages")) {
-        (Some(prompt), None) if is_ollama_chat => Some((prompt.member_range(), prompt.range())),
+    let prompt_for_messages = match (prompt, get("messages")) {
+        (Some(prompt), None) if is_ollama_chat => Some((prompt.member_range.clone(), prompt.range.clone())),
         _ => None,
     };
     let texts = ["prompt", "messages", "input", "system", "tools", "suffix"];
-    let bytes: usize = texts.iter().filter_map(|name| top.get(name)).map(|member| member.raw().len()).sum();
+    let bytes: usize = texts.iter().filter_map(|name| top.get(name)).map(|member| member.raw.len()).sum();
+    let range = |member: Option<&Member<'_>>| member.map(|member| member.range.clone());
     let places = Places {
-        model: model.as_ref().map(Member::range),
-        max_tokens: max_tokens.as_ref().map(Member::range),
-        max_completion_tokens: max_completion_tokens.as_ref().map(Member::range),
-        num_predict: num_predict.as_ref().map(Member::range),
-        options: get("options").map(|member| member.range()),
-        include_usage: include_usage.as_ref().map(Member::range),
-        stream_options: get("stream_options").map(|member| member.range()),
+        model: range(model),
+        max_tokens: range(max_tokens),
+        max_completion_tokens: range(max_completion_tokens),
+        num_predict: range(num_predict),
+        include_usage: range(include_usage),
+        body: Some(top.tail()),
+        options: options.as_ref().map(TopLevel::tail),
+        stream_options: stream_options.as_ref().map(TopLevel::tail),
         prompt_for_messages,
     };
+    let wants_usage = include_usage.and_then(Member::boolean).unwrap_or(false);
+    let choices = choices(&top)?;
     Ok(Ask {
         model: Some(model_name(&name)?),
         stream: stream && matches!(route.operation, Operation::Chat | Operation::Completion),
         input_estimate: u64::try_from(bytes).unwrap_or(u64::MAX).div_ceil(BYTES_PER_TOKEN),
         output_asked,
-        choices: choices(&top)?,
-        wants_usage: include_usage.and_then(|member| member.boolean()).unwrap_or(false),
+        choices,
+        wants_usage,
         places,
         classified,
-        body: body.clone(),
+        body,
         _room: Some(room),
     })
 }
 
-fn nested<'a>(top: &TopLevel<'a>, name: &'static str, read: &[&'static str]) -> Result<Option<TopLevel<'a>>, AskFault> {
+fn nested<'a>(
+    top: &TopLevel<'a>,
+    name: &'static str,
+    read: &[&'static str],
+) -> Result<Option<TopLevel<'a>>, AskFault> {
     match top.get(name).filter(|member| !member.is_null()) {
         None => Ok(None),
-        Some(member) => member.object(read).map(Some).map_err(|fault| match fault {
+        Some(member) => TopLevel::parse_nested(member, read).map(Some).map_err(|fault| match fault {
             JsonFault::NotAnObject => AskFault::Field { name, problem: "must be an object" },
             other => AskFault::Json(other),
         }),
@@ -310,7 +327,7 @@ fn model_name(text: &str) -> Result<ModelName, AskFault> {
 
 fn count(member: Option<&Member<'_>>, name: &'static str) -> Result<Option<u64>, AskFault> {
     let Some(member) = member else { return Ok(None) };
-    match member.raw().parse::<u64>() {
+    match member.raw.parse::<u64>() {
         Ok(number) if number > 0 => Ok(Some(number)),
         Ok(_) | Err(_) => Err(AskFault::Field { name, problem: "must be a positive whole number" }),
     }
@@ -320,7 +337,7 @@ fn count(member: Option<&Member<'_>>, name: &'static str) -> Result<Option<u64>,
 fn positive_or_endless(member: Option<&Member<'_>>, name: &'static str) -> Result<Option<u64>, AskFault> {
     match member.filter(|member| !member.is_null()) {
         None => Ok(None),
-        Some(member) => match member.raw().parse::<i64>() {
+        Some(member) => match member.raw.parse::<i64>() {
             Ok(number) => Ok(u64::try_from(number).ok().filter(|&number| number > 0)),
             Err(_) => Err(AskFault::Field { name, problem: "must be a whole number" }),
         },
@@ -329,8 +346,8 @@ fn positive_or_endless(member: Option<&Member<'_>>, name: &'static str) -> Resul
 
 fn choices(top: &TopLevel<'_>) -> Result<u64, AskFault> {
     let get = |name| top.get(name).filter(|member| !member.is_null());
-    let n = count(get("n").as_ref(), "n")?.unwrap_or(1);
-    let best_of = count(get("best_of").as_ref(), "best_of")?.unwrap_or(1);
+    let n = count(get("n"), "n")?.unwrap_or(1);
+    let best_of = count(get("best_of"), "best_of")?.unwrap_or(1);
     let choices = n.max(best_of);
     if choices > MAX_CHOICES {
         let name = if n > MAX_CHOICES { "n" } else { "best_of" };

@@ -1,6 +1,6 @@
 //! An answer in one piece, collected whole while it is small.
 
-use super::{End, MeteredBody, Reading, Scanner, recorded, wire_of};
+use super::{End, MeteredBody, Reading, Scanner, Wire, recorded, wire_of};
 use crate::{
     forward::{Answer, EngineFault},
     refusal::Refusal,
@@ -26,7 +26,7 @@ pub(crate) async fn collect(mut answer: Answer) -> Result<Collected, Refusal> {
     let wire = wire_of(&answer);
     let succeeded = answer.head.status.is_success();
     let mut scanner = wire.filter(|_| succeeded).map(|wire| Scanner::new(wire, answer.ticket.ask().hides_usage()));
-    if succeeded && wire.is_some_and(|wire| wire.is_stream()) {
+    if succeeded && wire.is_some_and(|wire| !matches!(wire, Wire::Json(_))) {
         return Ok(pass(answer, scanner, Bytes::new()));
     }
     let mut whole = Bytes::new();
@@ -44,7 +44,7 @@ pub(crate) async fn collect(mut answer: Answer) -> Result<Collected, Refusal> {
         scanner.feed(whole.clone(), &mut released);
         let end = scanner.end_of_body(&mut released);
         reading = scanner.reading();
-        answer.ticket.read(reading.clone());
+        answer.ticket.read(reading);
         if end == End::Broken {
             return Err(fail(answer, EngineFault::Broken));
         }

@@ -4,7 +4,7 @@
 //! ends in an error, however cleanly the engine closed it. Dropping the body (the caller hung up) closes the
 //! connection to the engine, which then stops, and settles the ticket.
 
-use super::{DURABLE_WAIT, End, Scanner};
+use super::{DURABLE_WAIT, End, LengthEnd, Scanner};
 use crate::{
     admit::{Durable, STEP, StoreFault, Ticket},
     forward::{EngineFault, Lease},
@@ -38,6 +38,8 @@ pub(crate) struct MeteredBody {
     allowance: Allowance,
     extension: Option<Extension>,
     silence: Silence,
+    /// Whether the answer's wire has a way to end in an error.
+    is_stream: bool,
 }
 
 enum Phase {
@@ -117,6 +119,7 @@ impl MeteredBody {
             allowance,
             extension: None,
             silence: Silence::new(between_bytes),
+            is_stream: begun.is_empty(),
         };
         if !begun.is_empty() {
             body.take(begun);
@@ -155,7 +158,7 @@ impl MeteredBody {
     /// Settles, and holds the end back until the event is durable.
     fn record(&mut self, outcome: Outcome) {
         let end = match (&mut self.scanner, outcome) {
-            (Some(scanner), Outcome::Cut) => vec![scanner.length_tail()],
+            (Some(scanner), Outcome::Cut) => vec![length_tail(scanner, self.ticket.as_ref())],
             (Some(scanner), _) => scanner.take_held(),
             (None, _) => Vec::new(),
         };
@@ -202,13 +205,14 @@ impl MeteredBody {
 
     fn end_in_error(&mut self, refusal: &Refusal, fault: EngineFault) {
         self.held = None;
-        let tail = self.scanner.as_ref().and_then(|scanner| scanner.error_tail(&refusal.message(), refusal.code()));
+        let tail = self.scanner.as_ref().map(|scanner| scanner.error_tail(&refusal.message(), refusal.code()));
         match tail {
-            Some(tail) => {
+            // A stream can say that it failed. A body in one piece may have been promised a length.
+            Some(tail) if self.is_stream => {
                 self.ready.push_back(tail);
                 self.phase = Phase::Ended;
             }
-            None => self.phase = Phase::Aborting(fault),
+            _ => self.phase = Phase::Aborting(fault),
         }
     }
 
@@ -306,6 +310,22 @@ impl MeteredBody {
             }
         }
     }
+}
+
+/// The end that a caller would see if the engine itself had come to its limit.
+fn length_tail(scanner: &Scanner, ticket: Option<&Ticket>) -> Bytes {
+    let Some(ticket) = ticket else { return Bytes::new() };
+    let reading = scanner.reading();
+    let ask = ticket.ask();
+    scanner.length_tail(&LengthEnd {
+        id: &ticket.id().to_string(),
+        model: ask.model().map_or("", |model| model.as_str()),
+        now: ticket.occurred_at(),
+        input: reading.input.unwrap_or(ask.input_estimate()),
+        output: reading.output.unwrap_or(0).max(reading.deltas),
+        choices: ask.choices(),
+        usage: !ask.hides_usage(),
+    })
 }
 
 impl Body for MeteredBody {

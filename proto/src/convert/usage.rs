@@ -103,7 +103,7 @@ fn attempt(wire: v1::Attempt) -> Result<Attempt, Invalid> {
     let v1::Attempt { upstream, engine_model, http_status, error } = wire;
     Ok(Attempt {
         upstream: id(&upstream, "upstream")?,
-        engine_model: id(&engine_model, "engine_model")?,
+        engine_model: if engine_model.is_empty() { None } else { Some(id(&engine_model, "engine_model")?) },
         http_status: status(http_status, "http_status")?,
         error: (!error.is_empty()).then(|| error.into()),
     })
