@@ -97,6 +97,7 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
         metrics: Arc::clone(&shared.metrics),
         clock: shared.clock,
     });
+    pipeline.open_stores();
     let chores = tokio::task::spawn_local(chores(Rc::clone(&pipeline), pool));
 
     let connections = TaskTracker::new();
@@ -205,6 +206,7 @@ fn chores(pipeline: Rc<Pipeline>, pool: Pool) -> impl Future<Output = ()> {
             tokio::time::sleep(SWEEP_EVERY).await;
             pool.sweep();
             let Some(pipeline) = pipeline.upgrade() else { return };
+            pipeline.open_stores();
             pipeline.admitter.renew_if_due().await;
         }
     }

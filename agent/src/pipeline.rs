@@ -46,6 +46,12 @@ struct Known {
 }
 
 impl Pipeline {
+    /// Connects to the quota stores of the bundle that is served now.
+    pub(crate) fn open_stores(&self) {
+        let snapshot = Arc::clone(&self.snapshots.borrow());
+        self.admitter.open_stores(&snapshot);
+    }
+
     /// Answers a request, one way or the other.
     pub(crate) async fn serve(&self, request: Request<Incoming>) -> Response<AnswerBody> {
         if let Some(response) = self.own_routes.public(&request) {

@@ -108,8 +108,11 @@ async fn a_body_that_can_not_be_served_is_a_400_that_says_why_in_the_callers_dia
         let message = openai.json()["error"]["message"].as_str().unwrap_or_default().to_owned();
         assert!(message.contains(word), "{body}: {message}");
         assert_eq!(openai.json()["error"]["type"], "invalid_request_error");
-        let ollama = app.post_raw("/api/chat", body).await;
-        assert!(ollama.status == 400 && ollama.json()["error"].is_string(), "{body}: {}", ollama.text());
+        // What only OpenAI knows means nothing to Ollama.
+        if !body.contains("max_tokens") {
+            let ollama = app.post_raw("/api/chat", body).await;
+            assert!(ollama.status == 400 && ollama.json()["error"].is_string(), "{body}: {}", ollama.text());
+        }
         let anthropic = app.post_raw("/v1/messages", body).await;
         assert_eq!(anthropic.json()["type"], "error", "{body}");
     }

@@ -3,7 +3,7 @@
 
 use attach_tests::{
     Engine, Gateway, Issuer, Script,
-    engine::{Step, samples},
+    engine::{Step, samples, tokens},
     gateway::{Setup, quantity},
 };
 use bytes::Bytes;
@@ -121,7 +121,7 @@ async fn a_caller_that_leaves_mid_stream_frees_the_engine_and_pays_for_what_came
         let world = world(Script::Stream(content_type, steps)).await;
         let mut stream = world.alice().stream(path, &streaming()).await;
         let mut text = Vec::new();
-        while String::from_utf8_lossy(&text).matches("\"t").count() < 2 {
+        while tokens(&String::from_utf8_lossy(&text)) < 2 {
             text.extend(stream.next().await.expect("a piece").expect("not the end"));
         }
         drop(stream);

@@ -12,6 +12,7 @@ use std::{
 const ORDER: &[&str] = &[
     "clock",
     "json_edit",
+    "roots",
     "dial",
     "fetch",
     "decisions",

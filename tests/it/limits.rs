@@ -1,6 +1,6 @@
 //! Limits hold exactly, whatever comes at once.
 
-use attach_tests::{Engine, Gateway, Issuer, Redis, Script, engine::{Step, samples}, eventually, gateway::Setup};
+use attach_tests::{Engine, Gateway, Issuer, Redis, Script, engine::{Step, samples, tokens}, eventually, gateway::Setup};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -179,7 +179,7 @@ async fn a_stream_that_meets_its_limit_ends_as_the_engines_own_length_stop_and_t
     assert!(answer.broken.is_none(), "{:?}", answer.broken);
     assert!(text.ends_with("data: [DONE]\n\n"), "{}", &text[text.len() - 300..]);
     assert!(text.contains(r#""finish_reason":"length""#), "{}", &text[text.len() - 600..]);
-    let tokens = text.matches("\"t").count();
+    let tokens = tokens(&text);
     // Two steps of 256 fit into 700; a third does not.
     assert!((512..=512 + 64).contains(&tokens), "{tokens} tokens passed");
     engine.wait_abandoned(Duration::from_secs(5)).await;

@@ -252,6 +252,12 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Se
     Some(Seen { method, target, headers, body })
 }
 
+/// How many of the samples' tokens (`t0 `, `t1 `, …) are in a text.
+pub fn tokens(text: &str) -> usize {
+    let is_token = |at: usize| text[at + 2..].starts_with(|c: char| c.is_ascii_digit());
+    text.match_indices("\"t").filter(|(at, _)| is_token(*at)).count()
+}
+
 /// Answers as engines give them.
 pub mod samples {
     use super::{Bytes, Script, Step, Value, json};

@@ -26,11 +26,11 @@ pub(crate) use ticket::{Durable, Hold, Settled, Ticket};
 use crate::{
     authorize::{Grant, matches_any},
     clock::Clock,
-    snapshot::canonical_model,
+    snapshot::{Snapshot, canonical_model},
 };
 use attach_proto::{
     bundle::{Counter, Limit, Measure, QuotaOutage, QuotaStoreKind},
-    id::{AgentId, ModelName, QuotaStoreId},
+    id::{AgentId, ModelName, QuotaStoreId, TenantId},
 };
 use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 use live::Live;
@@ -101,7 +101,7 @@ impl Admitter {
         if limits.is_empty() {
             return Ok(self.ticket(grant, id, request_id, admittance));
         }
-        let (store, on_outage) = self.store_of(&grant).map_err(NotAdmitted::StoreUnavailable)?;
+        let (store, on_outage) = self.store_of(&grant.principal().tenant, grant.snapshot()).map_err(NotAdmitted::StoreUnavailable)?;
         let ask = Ask {
             id,
             tenant: grant.principal().tenant.clone(),
@@ -139,11 +139,22 @@ impl Admitter {
         self.live.renew_if_due().await;
     }
 
+    /// Connects to the stores of all tenants, before their first request.
+    pub(crate) fn open_stores(&self, snapshot: &Snapshot) {
+        for tenant in &snapshot.bundle().tenants {
+            // A store that can't be opened is told to the request that needs it.
+            let _ = self.store_of(&tenant.id, snapshot);
+        }
+    }
+
     /// The tenant's one store. A store whose address changed is connected anew.
-    fn store_of(&self, grant: &Grant) -> Result<(Rc<QuotaStore>, QuotaOutage), StoreFault> {
-        let snapshot = grant.snapshot();
+    fn store_of(
+        &self,
+        tenant: &TenantId,
+        snapshot: &Snapshot,
+    ) -> Result<(Rc<QuotaStore>, QuotaOutage), StoreFault> {
         // The bundle was checked: each tenant has its store.
-        let tenant = snapshot.tenant(&grant.principal().tenant).ok_or(StoreFault::Unavailable)?;
+        let tenant = snapshot.tenant(tenant).ok_or(StoreFault::Unavailable)?;
         let declared = snapshot.quota_store(&tenant.quota_store).ok_or(StoreFault::Unavailable)?;
         let mut stores = self.stores.borrow_mut();
         if let Some(open) = stores.get(&declared.id)

@@ -139,6 +139,8 @@ impl RedisStore {
 
     /// Connects whenever a call wants a connection, and delivers what is undone as soon as the store takes it.
     pub(super) async fn run(&self) {
+        // Before anyone wants it: the first callers should not pay for the connection out of their call budget.
+        self.link.is_up().await;
         loop {
             self.link.connect_if_wanted().await;
             let owes = !self.undone.borrow().is_empty();
