@@ -43,6 +43,11 @@ impl Breaker {
         *self = Self::new(self.probe_budget);
     }
 
+    /// A connection was made. That is no answer yet, but reason not to wait for the end of the pause.
+    pub(super) fn reached(&mut self, now: Instant) {
+        self.open_until = self.open_until.map(|until| until.min(now));
+    }
+
     /// `jitter` is uniform in 0..1 and spreads the probes of many agents over the whole pause.
     /// Returns whether the breaker is open now.
     pub(super) fn missed(&mut self, now: Instant, jitter: f64) -> bool {
@@ -100,6 +105,16 @@ mod tests {
         let mut breaker = opened(now);
         assert!(breaker.lets_through(now + FIRST_PAUSE));
         assert!(breaker.lets_through(now + FIRST_PAUSE + BUDGET));
+    }
+
+    #[test]
+    fn a_connection_ends_the_pause_and_a_miss_on_it_begins_the_next() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        breaker.reached(now);
+        assert!(breaker.lets_through(now));
+        assert!(breaker.missed(now, 1.0));
+        assert!(!breaker.lets_through(now + FIRST_PAUSE));
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Link {
             None => StoreFault::Unavailable,
         }));
         match answer {
-            Ok(_) | Err(StoreFault::Misbehaved) => self.breaker.borrow_mut().answered(),
+            Ok(_) | Err(StoreFault::Misbehaved) => self.answered(),
             Err(fault) => self.missed(fault, generation),
         }
         answer
@@ -141,8 +141,7 @@ impl Link {
         let attempt = self.client.get_multiplexed_async_connection_with_config(&config);
         let connection = match timeout(CONNECT_BUDGET, attempt).await {
             Ok(Ok(connection)) => {
-                // It answered the sign-in, so callers need not wait for the end of a pause.
-                self.breaker.borrow_mut().answered();
+                self.breaker.borrow_mut().reached(Instant::now());
                 Some(connection)
             }
             Ok(Err(error)) => {
@@ -156,14 +155,18 @@ impl Link {
         };
         {
             let mut state = self.state.borrow_mut();
-            if connection.is_some() && std::mem::take(&mut state.is_out) {
-                tracing::info!("the quota store is back");
-            }
             state.connection = connection;
             state.generation += 1;
             state.is_wanted = false;
         }
         self.attempted.notify_waiters();
+    }
+
+    fn answered(&self) {
+        self.breaker.borrow_mut().answered();
+        if std::mem::take(&mut self.state.borrow_mut().is_out) {
+            tracing::info!("the quota store is back");
+        }
     }
 
     fn missed(&self, fault: StoreFault, generation: Option<u64>) {

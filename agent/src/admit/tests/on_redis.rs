@@ -9,9 +9,9 @@ const BUDGET: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// On the server's own time.
-fn stage() -> Option<Stage> {
+fn stage(budget: Duration) -> Option<Stage> {
     let server = Server::start()?;
-    let connect = || QuotaStore::Redis(RedisStore::new(&server.url(), BUDGET, StoreClock::Own).unwrap());
+    let connect = || QuotaStore::Redis(RedisStore::new(&server.url(), budget, StoreClock::Own).unwrap());
     Some(Stage { store: connect(), other: connect(), clock: Arc::default(), server: Some(server) })
 }
 
@@ -77,14 +77,14 @@ async fn outage(
 
 #[test]
 fn callers_of_a_redis_that_was_killed_wait_no_longer_than_the_budget() {
-    if let Some(stage) = stage() {
+    if let Some(stage) = stage(BUDGET) {
         stage.run(|stage| outage("killed", stage, Server::kill, Server::start_again, true));
     }
 }
 
 #[test]
 fn callers_of_a_redis_that_hangs_wait_no_longer_than_the_budget() {
-    if let Some(stage) = stage() {
+    if let Some(stage) = stage(BUDGET) {
         stage.run(|stage| {
             outage("hung", stage, |server| server.signal("-STOP"), |server| server.signal("-CONT"), false)
         });
@@ -93,7 +93,7 @@ fn callers_of_a_redis_that_hangs_wait_no_longer_than_the_budget() {
 
 #[test]
 fn a_redis_that_forgot_its_scripts_or_was_restarted_empty_serves_the_next_caller() {
-    let Some(stage) = stage() else { return };
+    let Some(stage) = stage(PATIENT) else { return };
     stage.run(async |mut stage| {
         let tokens = long(Measure::TotalTokens);
         let mut held = admitted(stage.store.admit(ask(vec![tokens.clone()])).await.unwrap()).reservation;
@@ -116,7 +116,7 @@ fn a_redis_that_forgot_its_scripts_or_was_restarted_empty_serves_the_next_caller
 
 #[test]
 fn a_caller_who_hangs_up_during_admission_leaves_nothing() {
-    let Some(stage) = stage() else { return };
+    let Some(stage) = stage(PATIENT) else { return };
     stage.run(async |stage| {
         let limits = vec![long(Measure::Requests), long(Measure::TotalTokens)];
         eventually("served", async || stage.store.admit(ask(vec![limits[1].clone()])).await.is_ok()).await;
@@ -135,7 +135,7 @@ fn a_caller_who_hangs_up_during_admission_leaves_nothing() {
 
 #[test]
 fn one_tenants_broken_key_does_not_keep_another_tenant_out() {
-    let Some(stage) = stage() else { return };
+    let Some(stage) = stage(PATIENT) else { return };
     stage.run(async |stage| {
         stage.server.as_ref().unwrap().command(&[b"SET", b"attach:{acme}:h", b"no hash"]).unwrap();
         let limits = vec![long(Measure::Requests)];
@@ -147,8 +147,37 @@ fn one_tenants_broken_key_does_not_keep_another_tenant_out() {
 }
 
 #[test]
+fn a_redis_that_became_a_replica_is_left_alone_and_used_again_when_it_is_promoted() {
+    let Some(stage) = stage(PATIENT) else { return };
+    stage.run(async |stage| {
+        let server = stage.server.as_ref().unwrap();
+        let limits = vec![long(Measure::Requests)];
+        admitted(stage.store.admit(ask(limits.clone())).await.unwrap());
+        server.command(&[b"REPLICAOF", b"127.0.0.1", b"1"]).unwrap();
+        let before = connections(server);
+        for _ in 0..100 {
+            assert!(stage.store.admit(ask(limits.clone())).await.is_err());
+        }
+        assert!(connections(server) - before < 20, "a connection for each call");
+        server.command(&[b"REPLICAOF", b"NO", b"ONE"]).unwrap();
+        let last = ask(limits);
+        let recovery =
+            eventually("served again", async || stage.store.admit(last.clone()).await.is_ok()).await;
+        eprintln!("read-only: served again after {recovery:?}");
+        assert!(recovery <= Duration::from_secs(1));
+    });
+}
+
+/// Since the server started.
+fn connections(server: &Server) -> u64 {
+    let stats = server.command(&[b"INFO", b"stats"]).unwrap();
+    let line = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[test]
 fn what_a_reservation_needs_to_be_given_back_outlives_the_counters_it_is_in() {
-    let Some(stage) = stage() else { return };
+    let Some(stage) = stage(PATIENT) else { return };
     stage.run(async |stage| {
         let server = stage.server.as_ref().unwrap();
         let expiry = |key: &[u8]| -> i64 {

@@ -4,6 +4,7 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -11,22 +12,25 @@ use url::Url;
 
 pub(super) struct Server {
     process: Child,
-    directory: TempDir,
+    directory: Arc<TempDir>,
     port: u16,
 }
 
 impl Server {
     /// `None`, said aloud, where no `redis-server` is installed.
     pub(super) fn start() -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let directory = tempfile::tempdir().unwrap();
-        let Some(process) = spawn(port, &directory) else {
-            eprintln!("SKIPPED: redis-server is not installed, nothing was tested on Redis");
-            return None;
-        };
-        let server = Self { process, directory, port };
-        server.wait();
-        Some(server)
+        let directory = Arc::new(tempfile::tempdir().unwrap());
+        loop {
+            let port = free_port();
+            let Some(process) = spawn(port, &directory) else {
+                eprintln!("SKIPPED: redis-server is not installed, nothing was tested on Redis");
+                return None;
+            };
+            let mut server = Self { process, directory: Arc::clone(&directory), port };
+            if server.is_up() {
+                return Some(server);
+            }
+        }
     }
 
     pub(super) fn url(&self) -> Url {
@@ -41,7 +45,7 @@ impl Server {
     /// On the same port, and empty.
     pub(super) fn start_again(&mut self) {
         self.process = spawn(self.port, &self.directory).unwrap();
-        self.wait();
+        assert!(self.is_up(), "redis-server does not start again");
     }
 
     pub(super) fn signal(&self, name: &str) {
@@ -66,12 +70,18 @@ impl Server {
         Some(String::from_utf8_lossy(&answer).into_owned())
     }
 
-    fn wait(&self) {
+    /// Whether it is this process that answers on the port: another test's server may have taken it first.
+    fn is_up(&mut self) -> bool {
         let start = Instant::now();
-        while self.command(&[b"PING"]).is_none_or(|answer| answer != "+PONG\r\n") {
+        let mine = format!("process_id:{}\r\n", self.process.id());
+        while self.process.try_wait().unwrap().is_none() {
+            if self.command(&[b"INFO", b"server"]).is_some_and(|answer| answer.contains(&mine)) {
+                return true;
+            }
             assert!(start.elapsed() < Duration::from_secs(20), "redis-server does not start");
             std::thread::sleep(Duration::from_millis(5));
         }
+        false
     }
 }
 
@@ -80,6 +90,16 @@ impl Drop for Server {
         // It may be dead already.
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// Below the ports that the kernel gives to outgoing connections, so that none takes it while a server restarts.
+fn free_port() -> u16 {
+    loop {
+        let port = rand::random_range(20_000..32_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }
 
