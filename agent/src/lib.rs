@@ -11,6 +11,7 @@ mod admit;
 mod ask;
 mod clock;
 mod identify;
+mod json_edit;
 mod meter;
 mod refusal;
 mod snapshot;
