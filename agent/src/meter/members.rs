@@ -425,7 +425,9 @@ impl Members {
         if self.place.depth > 1 && !self.place.in_object() && self.place.length > 0 {
             return from + self.numbers(rest);
         }
-        let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r' | b'"' | b'{' | b'[');
+        let ends = |byte: &u8| {
+            matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r' | b'"' | b'{' | b'[')
+        };
         let end = rest.iter().position(ends);
         self.note_scalar(rest.get(..end.unwrap_or(rest.len())).unwrap_or_default());
         let Some(end) = end else { return piece.len() };
@@ -456,7 +458,9 @@ impl Members {
         self.place.at = match (rest.get(stop), self.place.length) {
             (Some(b']'), _) => At::After,
             (Some(_), _) | (None, 0) => At::Value,
-            (None, _) if item.last().is_some_and(u8::is_ascii_whitespace) || blank && !item.is_empty() => At::After,
+            (None, _) if item.last().is_some_and(u8::is_ascii_whitespace) || blank && !item.is_empty() => {
+                At::After
+            }
             (None, _) => At::Scalar,
         };
         stop
