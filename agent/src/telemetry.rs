@@ -1,4 +1,4 @@
-//! The program's own log, on standard error. The access log is another thing: see [`crate::access_log`].
+//! The program's own log, on standard error. The access log is another thing, with a module of its own.
 
 use crate::settings::Environment;
 use std::io::{self, IsTerminal as _};

@@ -72,8 +72,8 @@ impl<'a> TopLevel<'a> {
     /// A key of these that occurs twice is refused, and so is one in another case: Go's `encoding/json`, and so Ollama,
     /// folds case and lets the last win, so that the engine would run another model than the one that was checked.
     pub(crate) fn parse(body: &'a [u8], read: &[&'static str]) -> Result<Self, BodyFault> {
-        let text = std::str::from_utf8(body)
-            .map_err(|error| BodyFault::NotUtf8 { offset: error.valid_up_to() })?;
+        let text =
+            std::str::from_utf8(body).map_err(|error| BodyFault::NotUtf8 { offset: error.valid_up_to() })?;
         Self::parse_at(text, 0, read)
     }
 

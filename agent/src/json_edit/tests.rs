@@ -12,7 +12,8 @@ fn fault(body: &str) -> BodyFault {
 
 #[test]
 fn a_reader_gets_raw_values_and_their_places() {
-    let body = " {\"model\" : \"a\\u0062\" ,\n\"x\":[1,{\"model\":2}],\"stream\":true , \"max_tokens\":1e3}\n";
+    let body =
+        " {\"model\" : \"a\\u0062\" ,\n\"x\":[1,{\"model\":2}],\"stream\":true , \"max_tokens\":1e3}\n";
     let top = TopLevel::parse(body.as_bytes(), READ).unwrap();
     let model = top.get("model").unwrap();
     assert_eq!(model.raw, "\"a\\u0062\"");
@@ -32,7 +33,9 @@ fn a_caller_who_writes_a_key_twice_is_refused() {
 
 #[test]
 fn a_caller_who_writes_a_key_that_go_folds_is_refused() {
-    for found in ["MODEL", "Model", "moDel", "uſage", "ſtream", "max_toKens", "\u{212a}eep_alive", "\\u017ftream"] {
+    for found in
+        ["MODEL", "Model", "moDel", "uſage", "ſtream", "max_toKens", "\u{212a}eep_alive", "\\u017ftream"]
+    {
         let body = format!("{{\"{found}\":1}}");
         assert!(matches!(fault(&body), BodyFault::CaseVariant { .. }), "{found}");
     }
@@ -48,7 +51,18 @@ fn a_caller_is_told_what_is_wrong_with_a_body() {
     assert_eq!(fault("{\"model\":\n  nope}"), BodyFault::Invalid { line: 2, column: 4 });
     assert_eq!(fault("[1]"), BodyFault::NotAnObject);
     assert_eq!(fault("\"text\""), BodyFault::NotAnObject);
-    for body in ["", " ", "{", "{\"a\":1} x", "{\"a\":1}{}", "{\"a\":1,}", "\u{feff}{}", "{a:1}", "[1", "{\"a\":\"\n\"}"] {
+    for body in [
+        "",
+        " ",
+        "{",
+        "{\"a\":1} x",
+        "{\"a\":1}{}",
+        "{\"a\":1,}",
+        "\u{feff}{}",
+        "{a:1}",
+        "[1",
+        "{\"a\":\"\n\"}",
+    ] {
         assert!(matches!(fault(body), BodyFault::Invalid { .. }), "{body:?}");
     }
     let bytes = b"{\"model\":\"\xff\"}";

@@ -7,20 +7,8 @@ use memchr::{memchr, memchr2, memchr3, memrchr};
 /// Longer keys are none that anybody asks for.
 const MAX_KEY_BYTES: usize = 32;
 
-/// A string under one of these keys, at any depth, is text that a model wrote: OpenAI `content`, `text`,
-/// `reasoning_content` (vLLM: `reasoning`), `refusal`, `arguments`; Ollama `content`, `response`, `thinking`; Anthropic
-/// `text`, `thinking`, `partial_json`.
-const CONTENT_KEYS: [&[u8]; 9] = [
-    b"content",
-    b"text",
-    b"response",
-    b"thinking",
-    b"reasoning",
-    b"reasoning_content",
-    b"refusal",
-    b"arguments",
-    b"partial_json",
-];
+/// Up to here a string is looked through byte by byte: by measure the point where that costs as much as a search.
+const SHORT_STRING: usize = 16;
 
 /// A top-level member that the caller wants.
 #[derive(Debug)]
@@ -299,7 +287,13 @@ impl Members {
                 return from + 1;
             }
         }
-        let stop = memchr2(b'"', b'\\', rest);
+        let stop = string_stop(rest);
+        if self.place.at == At::Key && self.key_length == 0 {
+            if let Some((key, [b'"', ..])) = stop.and_then(|stop| rest.split_at_checked(stop)) {
+                self.close_key(key);
+                return from + key.len() + 1;
+            }
+        }
         let run = rest.get(..stop.unwrap_or(rest.len())).unwrap_or_default();
         if !run.is_empty() {
             self.place.high = false;
@@ -335,14 +329,17 @@ impl Members {
 
     fn close_string(&mut self) {
         self.place.high = false;
-        if self.place.at == At::Text {
-            self.content = Content::No;
-            self.place.at = At::After;
-            return;
+        if self.place.at == At::Key {
+            let key = self.key;
+            return self.close_key(key.get(..self.key_length).unwrap_or_default());
         }
+        self.content = Content::No;
+        self.place.at = At::After;
+    }
+
+    fn close_key(&mut self, key: &[u8]) {
         self.place.at = At::Colon;
-        let key = self.key.get(..self.key_length).unwrap_or_default();
-        if CONTENT_KEYS.contains(&key) {
+        if is_content_key(key) {
             self.content = Content::Next;
         }
         if self.place.depth != 1 {
@@ -425,7 +422,9 @@ impl Members {
         if self.place.depth > 1 && !self.place.in_object() && self.place.length > 0 {
             return from + self.numbers(rest);
         }
-        let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r' | b'"' | b'{' | b'[');
+        let ends = |byte: &u8| {
+            matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r' | b'"' | b'{' | b'[')
+        };
         let end = rest.iter().position(ends);
         self.note_scalar(rest.get(..end.unwrap_or(rest.len())).unwrap_or_default());
         let Some(end) = end else { return piece.len() };
@@ -456,7 +455,9 @@ impl Members {
         self.place.at = match (rest.get(stop), self.place.length) {
             (Some(b']'), _) => At::After,
             (Some(_), _) | (None, 0) => At::Value,
-            (None, _) if item.last().is_some_and(u8::is_ascii_whitespace) || blank && !item.is_empty() => At::After,
+            (None, _) if item.last().is_some_and(u8::is_ascii_whitespace) || blank && !item.is_empty() => {
+                At::After
+            }
             (None, _) => At::Scalar,
         };
         stop
@@ -468,5 +469,32 @@ impl Members {
         }
         self.place.last = text.last().copied().unwrap_or(self.place.last);
         self.place.length = self.place.length.saturating_add(u8::try_from(text.len()).unwrap_or(u8::MAX));
+    }
+}
+
+/// True for a key, at any depth, whose string is text that a model wrote: OpenAI `content`, `text`, `reasoning_content`
+/// (vLLM: `reasoning`), `refusal`, `arguments`; Ollama `content`, `response`, `thinking`; Anthropic `text`, `thinking`,
+/// `partial_json`.
+fn is_content_key(key: &[u8]) -> bool {
+    match key.len() {
+        4 => key == b"text",
+        7 => key == b"content" || key == b"refusal",
+        8 => key == b"response" || key == b"thinking",
+        9 => key == b"reasoning" || key == b"arguments",
+        12 => key == b"partial_json",
+        17 => key == b"reasoning_content",
+        _ => false,
+    }
+}
+
+/// The offset of the next quote or backslash. Most strings of an event are shorter than a search is worth.
+fn string_stop(rest: &[u8]) -> Option<usize> {
+    let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
+    match rest.split_at_checked(SHORT_STRING) {
+        None => rest.iter().position(ends),
+        Some((near, far)) => near
+            .iter()
+            .position(ends)
+            .or_else(|| memchr2(b'"', b'\\', far).map(|stop| SHORT_STRING + stop)),
     }
 }

@@ -130,9 +130,11 @@ pub(super) fn anthropic_length(cut: &Cut, sent: &[u8], opened: Opened, end: &Len
     }
     let mut push = |event: &Value| text.push_event(event.get("type").and_then(Value::as_str), event);
     if !opened.message {
-        push(&json!({"type": "message_start", "message": {"id": end.id, "type": "message", "role": "assistant",
+        push(
+            &json!({"type": "message_start", "message": {"id": end.id, "type": "message", "role": "assistant",
             "model": end.model, "content": [], "stop_reason": null, "stop_sequence": null,
-            "usage": {"input_tokens": end.input, "output_tokens": 0}}}));
+            "usage": {"input_tokens": end.input, "output_tokens": 0}}}),
+        );
     }
     if let Some(index) = opened.block {
         push(&json!({"type": "content_block_stop", "index": index}));

@@ -102,7 +102,9 @@ fn an_engine_that_fails_is_seen_through() {
 #[test]
 fn an_engine_that_nests_without_end_is_read_on() {
     let deep = "[{\"a\":".repeat(100_000);
-    let text = format!("data: {{\"x\":{deep}1\n\ndata: {{\"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":4}}}}\n\ndata: [DONE]\n\n");
+    let text = format!(
+        "data: {{\"x\":{deep}1\n\ndata: {{\"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":4}}}}\n\ndata: [DONE]\n\n"
+    );
     for size in [1000, usize::MAX] {
         let run = run(CHAT, true, text.as_bytes().chunks(size));
         assert_eq!((run.end, run.reading), (End::Complete, reading(3, 4, 0)));

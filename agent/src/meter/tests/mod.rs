@@ -264,7 +264,12 @@ fn any_event(wire: Wire) -> BoxedStrategy<String> {
             .collect()
     });
     let eol = prop_oneof![4 => Just("\n"), 1 => Just("\r\n")];
-    let count = prop_oneof![Just("0".to_owned()), Just("-1".to_owned()), Just("7.5".to_owned()), (1u64..999).prop_map(|n| n.to_string())];
+    let count = prop_oneof![
+        Just("0".to_owned()),
+        Just("-1".to_owned()),
+        Just("7.5".to_owned()),
+        (1u64..999).prop_map(|n| n.to_string())
+    ];
     (0..8, raw, eol, count)
         .prop_map(move |(kind, text, eol, count)| match (wire, kind) {
             (Wire::OllamaChat, 0..=5) => format!("{{\"model\":\"tiny\",\"message\":{{\"content\":{text}}},\"done\":false}}{eol}"),

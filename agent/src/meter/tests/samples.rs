@@ -81,7 +81,9 @@ pub(super) const SAMPLES: &[Sample] = &[
             "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":1,\"total_tokens\":5}}\n\n",
             "data: [DONE]\n\n",
         ),
-        hidden: &["data: {\"choices\":[],\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":1,\"total_tokens\":5}}\n\n"],
+        hidden: &[
+            "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":1,\"total_tokens\":5}}\n\n",
+        ],
         marker: "]\n\n",
         reading: counts(4, 1, 1),
     },
@@ -97,7 +99,9 @@ pub(super) const SAMPLES: &[Sample] = &[
             "data: {\"id\":\"c\",\"usage\":{\"prompt_tokens\":31,\"total_tokens\":33,\"completion_tokens\":2,\"prompt_tokens_details\":{\"audio\":null,\"cached_tokens\":16}},\"choices\":[]}\r\n\r\n",
             "data: [DONE]\r\n\r\n",
         ),
-        hidden: &["data: {\"id\":\"c\",\"usage\":{\"prompt_tokens\":31,\"total_tokens\":33,\"completion_tokens\":2,\"prompt_tokens_details\":{\"audio\":null,\"cached_tokens\":16}},\"choices\":[]}\r\n\r\n"],
+        hidden: &[
+            "data: {\"id\":\"c\",\"usage\":{\"prompt_tokens\":31,\"total_tokens\":33,\"completion_tokens\":2,\"prompt_tokens_details\":{\"audio\":null,\"cached_tokens\":16}},\"choices\":[]}\r\n\r\n",
+        ],
         marker: "]\r\n",
         reading: Reading { cached_input: Some(16), ..counts(31, 2, 2) },
     },

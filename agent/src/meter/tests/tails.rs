@@ -89,41 +89,55 @@ fn a_client_sees_an_error_wherever_the_engine_stops() {
 #[test]
 fn a_client_sees_a_length_stop_wherever_the_budget_ends() {
     for sample in streams() {
-        for_each_cut(sample, |scanner| scanner.length_tail(&END), |text, cut| {
-            let at = format!("{} at {cut}: {text}", sample.name);
-            match sample.wire {
-                Wire::OllamaChat | Wire::OllamaGenerate => {
-                    let lines = lines(&text);
-                    let (last, before) = lines.split_last().unwrap();
-                    assert_eq!(last["done"], true, "{at}");
-                    assert_eq!(last["done_reason"], "length", "{at}");
-                    assert_eq!((&last["prompt_eval_count"], &last["eval_count"]), (&json!(11), &json!(22)));
-                    let answer = if sample.wire == Wire::OllamaChat { "message" } else { "response" };
-                    assert!(lines.iter().all(|line| !line[answer].is_null() || text.contains(":null")), "{at}");
-                    assert!(before.iter().all(|line| line["done"] != true), "{at}");
+        for_each_cut(
+            sample,
+            |scanner| scanner.length_tail(&END),
+            |text, cut| {
+                let at = format!("{} at {cut}: {text}", sample.name);
+                match sample.wire {
+                    Wire::OllamaChat | Wire::OllamaGenerate => {
+                        let lines = lines(&text);
+                        let (last, before) = lines.split_last().unwrap();
+                        assert_eq!(last["done"], true, "{at}");
+                        assert_eq!(last["done_reason"], "length", "{at}");
+                        assert_eq!(
+                            (&last["prompt_eval_count"], &last["eval_count"]),
+                            (&json!(11), &json!(22))
+                        );
+                        let answer = if sample.wire == Wire::OllamaChat { "message" } else { "response" };
+                        assert!(
+                            lines.iter().all(|line| !line[answer].is_null() || text.contains(":null")),
+                            "{at}"
+                        );
+                        assert!(before.iter().all(|line| line["done"] != true), "{at}");
+                    }
+                    Wire::Anthropic => {
+                        let events = events(&text);
+                        let names = events.iter().map(|event| event.0.as_str()).collect::<Vec<_>>();
+                        assert_eq!(
+                            names.first(),
+                            Some(&if cut < 220 { names[0] } else { "message_start" }),
+                            "{at}"
+                        );
+                        let count = |name| names.iter().filter(|found| **found == name).count();
+                        assert_eq!(count("message_start"), 1, "{at}");
+                        assert_eq!(count("content_block_start"), count("content_block_stop"), "{at}");
+                        assert!(names.ends_with(&["message_delta", "message_stop"]), "{at}");
+                        let delta = &events[events.len() - 2].1;
+                        assert_eq!(delta["delta"]["stop_reason"], "max_tokens", "{at}");
+                        assert_eq!(delta["usage"]["output_tokens"], 22, "{at}");
+                    }
+                    _ => {
+                        let events = events(&text);
+                        let [.., stop, usage, done] = events.as_slice() else { panic!("{at}") };
+                        assert_eq!(stop.1["choices"][0]["finish_reason"], "length", "{at}");
+                        assert_eq!(usage.1["choices"], json!([]), "{at}");
+                        assert_eq!(usage.1["usage"]["total_tokens"], 33, "{at}");
+                        assert_eq!(done.0, "[DONE]", "{at}");
+                    }
                 }
-                Wire::Anthropic => {
-                    let events = events(&text);
-                    let names = events.iter().map(|event| event.0.as_str()).collect::<Vec<_>>();
-                    assert_eq!(names.first(), Some(&if cut < 220 { names[0] } else { "message_start" }), "{at}");
-                    let count = |name| names.iter().filter(|found| **found == name).count();
-                    assert_eq!(count("message_start"), 1, "{at}");
-                    assert_eq!(count("content_block_start"), count("content_block_stop"), "{at}");
-                    assert!(names.ends_with(&["message_delta", "message_stop"]), "{at}");
-                    let delta = &events[events.len() - 2].1;
-                    assert_eq!(delta["delta"]["stop_reason"], "max_tokens", "{at}");
-                    assert_eq!(delta["usage"]["output_tokens"], 22, "{at}");
-                }
-                _ => {
-                    let events = events(&text);
-                    let [.., stop, usage, done] = events.as_slice() else { panic!("{at}") };
-                    assert_eq!(stop.1["choices"][0]["finish_reason"], "length", "{at}");
-                    assert_eq!(usage.1["choices"], json!([]), "{at}");
-                    assert_eq!(usage.1["usage"]["total_tokens"], 33, "{at}");
-                    assert_eq!(done.0, "[DONE]", "{at}");
-                }
-            }
-        });
+            },
+        );
     }
 }
 
@@ -145,13 +159,18 @@ fn a_length_stop_carries_the_names_of_its_stream() {
 #[test]
 fn a_cut_body_is_closed_with_its_error() {
     for sample in SAMPLES.iter().filter(|sample| matches!(sample.wire, Wire::Json(_))) {
-        for_each_cut(sample, |scanner| scanner.error_tail("stopped", "broke"), |text, cut| {
-            if cut >= sample.text.trim_end().len() {
-                return;
-            }
-            let value: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{} at {cut}: {text}", sample.name));
-            assert!(!value["error"].is_null(), "{} at {cut}: {text}", sample.name);
-        });
+        for_each_cut(
+            sample,
+            |scanner| scanner.error_tail("stopped", "broke"),
+            |text, cut| {
+                if cut >= sample.text.trim_end().len() {
+                    return;
+                }
+                let value: Value = serde_json::from_str(&text)
+                    .unwrap_or_else(|_| panic!("{} at {cut}: {text}", sample.name));
+                assert!(!value["error"].is_null(), "{} at {cut}: {text}", sample.name);
+            },
+        );
     }
 }
 

@@ -57,7 +57,7 @@ fn event(number: u64, subject: &str, occurred_at: &str) -> UsageEvent {
         request_id: format!("req-{number}"),
         operation: "chat".into(),
         dialect: "openai".into(),
-        model: "tiny".parse().unwrap(),
+        model: Some("tiny".parse().unwrap()),
         stream: true,
         principal: PrincipalSnapshot {
             kind: PrincipalKind::User,
@@ -76,7 +76,7 @@ fn event(number: u64, subject: &str, occurred_at: &str) -> UsageEvent {
         bundle_revision: attach_proto::id::Revision(1),
         attempts: vec![Attempt {
             upstream: "ollama".parse().unwrap(),
-            engine_model: "tiny".parse().unwrap(),
+            engine_model: Some("tiny".parse().unwrap()),
             http_status: Some(200),
             error: None,
         }],

@@ -40,7 +40,7 @@ fn history() -> Vec<UsageEvent> {
         }
     }
     let mut large = event(100, "bob", "2026-11-04T09:00:00Z");
-    large.model = "llama3:8b".parse().unwrap();
+    large.model = Some("llama3:8b".parse().unwrap());
     large.measures[0].quantity = 123_456;
     large.measures[1] = MeasuredQuantity {
         kind: MeasuredQuantity::OUTPUT_TOKENS.into(),
