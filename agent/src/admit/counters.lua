@@ -64,9 +64,10 @@ local function opened(packed, window)
   return counter
 end
 
+-- Not below zero: a limit that was overdrawn by a settlement still lets through those who ask nothing of it.
 local function available(counter, window, amount)
   local rest = counter.start + window - now
-  return amount - counter.current - faded(counter.previous, rest, window) - counter.reserved
+  return math.max(0, amount - counter.current - faded(counter.previous, rest, window) - counter.reserved)
 end
 
 -- A counter outlives its two windows and every reservation in it; the two shared keys outlive all counters, or what

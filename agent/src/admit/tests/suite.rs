@@ -22,6 +22,7 @@ on_both_stores!(
     a_caller_who_asks_for_more_than_a_limit_has_is_told_that_no_wait_helps,
     tokens_are_held_until_settled_and_then_are_what_was_consumed,
     a_settlement_above_the_reservation_is_charged_whole,
+    a_caller_who_asks_nothing_of_an_overdrawn_limit_is_admitted,
     a_second_settlement_changes_nothing,
     one_batch_settles_many_reservations_of_two_tenants,
     a_request_stays_charged_when_its_tokens_are_given_back,
@@ -133,6 +134,14 @@ async fn a_settlement_above_the_reservation_is_charged_whole(stage: Stage) {
     stage.store.settle(vec![settlement(&held.reservation, 10, 490)]).await;
     assert_eq!(stage.state(&tokens).await, (500, 0));
     assert_eq!(refused(stage.store.admit(ask(vec![tokens])).await.unwrap()).used, 500);
+}
+
+async fn a_caller_who_asks_nothing_of_an_overdrawn_limit_is_admitted(stage: Stage) {
+    let tokens = limit(Measure::OutputTokens, 200);
+    let held = admitted(stage.store.admit(ask(vec![tokens.clone()])).await.unwrap());
+    stage.store.settle(vec![settlement(&held.reservation, 10, 500)]).await;
+    let embedding = Ask { output: exactly(0), ..ask(vec![tokens, limit(Measure::InputTokens, 100)]) };
+    admitted(stage.store.admit(embedding).await.unwrap());
 }
 
 async fn a_second_settlement_changes_nothing(stage: Stage) {
