@@ -2,7 +2,7 @@
 //! kept, so a line of 100 MB takes no more memory than one of 100 bytes.
 
 use super::place::{At, Escape, Place, is_high_surrogate};
-use memchr::{memchr, memchr2, memchr3, memrchr};
+use memchr::{memchr2, memchr3, memrchr};
 
 /// Longer keys are none that anybody asks for.
 const MAX_KEY_BYTES: usize = 32;
@@ -438,7 +438,7 @@ impl Members {
 
     /// Passes over the items of an array of numbers, up to its end or to an item that is none.
     fn numbers(&mut self, rest: &[u8]) -> usize {
-        let close = memchr(b']', rest).unwrap_or(rest.len());
+        let close = memchr2(b']', b'}', rest).unwrap_or(rest.len());
         let run = rest.get(..close).unwrap_or_default();
         let stop = memchr3(b'"', b'[', b'{', run).unwrap_or(close);
         let run = rest.get(..stop).unwrap_or_default();
@@ -453,7 +453,7 @@ impl Members {
         self.note_scalar(item.trim_ascii());
         self.place.fresh = false;
         self.place.at = match (rest.get(stop), self.place.length) {
-            (Some(b']'), _) => At::After,
+            (Some(b']' | b'}'), _) => At::After,
             (Some(_), _) | (None, 0) => At::Value,
             (None, _) if item.last().is_some_and(u8::is_ascii_whitespace) || blank && !item.is_empty() => {
                 At::After
@@ -492,9 +492,8 @@ fn string_stop(rest: &[u8]) -> Option<usize> {
     let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
     match rest.split_at_checked(SHORT_STRING) {
         None => rest.iter().position(ends),
-        Some((near, far)) => near
-            .iter()
-            .position(ends)
-            .or_else(|| memchr2(b'"', b'\\', far).map(|stop| SHORT_STRING + stop)),
+        Some((near, far)) => {
+            near.iter().position(ends).or_else(|| memchr2(b'"', b'\\', far).map(|stop| SHORT_STRING + stop))
+        }
     }
 }
