@@ -191,12 +191,7 @@ impl Members {
         self.slot(key).map_or(&[], |slot| slot.raw.trim_ascii_start())
     }
 
-    /// The bit of `seen` that tells that a wanted member has begun.
-    pub(super) fn bit(&self, key: &str) -> u16 {
-        self.wanted.iter().position(|wanted| wanted.key == key).map_or(0, |index| 1 << index)
-    }
-
-    /// A set of the wanted members that have begun.
+    /// Which wanted members have begun: bit n for the nth.
     pub(super) fn seen(&self) -> u16 {
         self.seen
     }
@@ -288,11 +283,12 @@ impl Members {
             }
         }
         let stop = string_stop(rest);
-        if self.place.at == At::Key && self.key_length == 0 {
-            if let Some((key, [b'"', ..])) = stop.and_then(|stop| rest.split_at_checked(stop)) {
-                self.close_key(key);
-                return from + key.len() + 1;
-            }
+        if self.place.at == At::Key
+            && self.key_length == 0
+            && let Some((key, [b'"', ..])) = stop.and_then(|stop| rest.split_at_checked(stop))
+        {
+            self.close_key(key);
+            return from + key.len() + 1;
         }
         let run = rest.get(..stop.unwrap_or(rest.len())).unwrap_or_default();
         if !run.is_empty() {

@@ -114,13 +114,16 @@ fn a_hidden_event_takes_nothing_with_it_when_its_blank_line_is_missing() {
 
 #[test]
 fn an_event_too_long_to_be_held_is_shown_whole() {
-    let text = format!(
-        "data: {{\"choices\":[],\"x\":\"{}\",\"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":4}}}}\n\ndata: [DONE]\n\n",
-        "x".repeat(2 * scan::MAX_HELD_BYTES)
-    );
-    let run = run(CHAT, true, text.as_bytes().chunks(1000));
-    assert_eq!((run.end, run.reading), (End::Complete, reading(3, 4, 0)));
-    assert_eq!(run.all(), text.as_bytes());
+    let long = "x".repeat(2 * scan::MAX_HELD_BYTES);
+    // In one line of data, and in two.
+    for joint in [",", ",\ndata: "] {
+        let text = format!(
+            "data: {{\"choices\":[],\"x\":\"{long}\"{joint}\"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":4}}}}\n\ndata: [DONE]\n\n",
+        );
+        let run = run(CHAT, true, text.as_bytes().chunks(1000));
+        assert_eq!((run.end, run.reading), (End::Complete, reading(3, 4, 0)));
+        assert!(run.all() == text.as_bytes());
+    }
 }
 
 #[test]
