@@ -372,7 +372,7 @@ impl Sse {
             self.members.narrow(OPENAI_ALWAYS);
         }
         if self.hide_usage && !self.event.shown {
-            if usage_only && self.hold.is_active() {
+            if usage_only {
                 self.hold.drop_to(end, frame, release);
                 self.event.dropping = true;
             } else {

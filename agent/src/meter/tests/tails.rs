@@ -126,7 +126,7 @@ fn a_client_sees_a_length_stop_wherever_the_budget_ends() {
                         assert_eq!(delta["delta"]["stop_reason"], "max_tokens", "{at}");
                         assert_eq!(delta["usage"]["output_tokens"], 22, "{at}");
                     }
-                    _ => {
+                    Wire::OpenAiChat | Wire::OpenAiText | Wire::Json(_) => {
                         let events = events(&text);
                         let [.., stop, usage, done] = events.as_slice() else { panic!("{at}") };
                         assert_eq!(stop.1["choices"][0]["finish_reason"], "length", "{at}");
