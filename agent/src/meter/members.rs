@@ -2,7 +2,7 @@
 //! kept, so a line of 100 MB takes no more memory than one of 100 bytes.
 
 use super::place::{At, Escape, Place, is_high_surrogate};
-use memchr::{memchr, memchr2, memchr3, memrchr};
+use memchr::{memchr2, memchr3, memrchr};
 
 /// Longer keys are none that anybody asks for.
 const MAX_KEY_BYTES: usize = 32;
@@ -191,12 +191,7 @@ impl Members {
         self.slot(key).map_or(&[], |slot| slot.raw.trim_ascii_start())
     }
 
-    /// The bit of `seen` that tells that a wanted member has begun.
-    pub(super) fn bit(&self, key: &str) -> u16 {
-        self.wanted.iter().position(|wanted| wanted.key == key).map_or(0, |index| 1 << index)
-    }
-
-    /// A set of the wanted members that have begun.
+    /// Which wanted members have begun: bit n for the nth.
     pub(super) fn seen(&self) -> u16 {
         self.seen
     }
@@ -288,11 +283,12 @@ impl Members {
             }
         }
         let stop = string_stop(rest);
-        if self.place.at == At::Key && self.key_length == 0 {
-            if let Some((key, [b'"', ..])) = stop.and_then(|stop| rest.split_at_checked(stop)) {
-                self.close_key(key);
-                return from + key.len() + 1;
-            }
+        if self.place.at == At::Key
+            && self.key_length == 0
+            && let Some((key, [b'"', ..])) = stop.and_then(|stop| rest.split_at_checked(stop))
+        {
+            self.close_key(key);
+            return from + key.len() + 1;
         }
         let run = rest.get(..stop.unwrap_or(rest.len())).unwrap_or_default();
         if !run.is_empty() {
@@ -438,7 +434,7 @@ impl Members {
 
     /// Passes over the items of an array of numbers, up to its end or to an item that is none.
     fn numbers(&mut self, rest: &[u8]) -> usize {
-        let close = memchr(b']', rest).unwrap_or(rest.len());
+        let close = memchr2(b']', b'}', rest).unwrap_or(rest.len());
         let run = rest.get(..close).unwrap_or_default();
         let stop = memchr3(b'"', b'[', b'{', run).unwrap_or(close);
         let run = rest.get(..stop).unwrap_or_default();
@@ -453,7 +449,7 @@ impl Members {
         self.note_scalar(item.trim_ascii());
         self.place.fresh = false;
         self.place.at = match (rest.get(stop), self.place.length) {
-            (Some(b']'), _) => At::After,
+            (Some(b']' | b'}'), _) => At::After,
             (Some(_), _) | (None, 0) => At::Value,
             (None, _) if item.last().is_some_and(u8::is_ascii_whitespace) || blank && !item.is_empty() => {
                 At::After
@@ -492,9 +488,8 @@ fn string_stop(rest: &[u8]) -> Option<usize> {
     let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
     match rest.split_at_checked(SHORT_STRING) {
         None => rest.iter().position(ends),
-        Some((near, far)) => near
-            .iter()
-            .position(ends)
-            .or_else(|| memchr2(b'"', b'\\', far).map(|stop| SHORT_STRING + stop)),
+        Some((near, far)) => {
+            near.iter().position(ends).or_else(|| memchr2(b'"', b'\\', far).map(|stop| SHORT_STRING + stop))
+        }
     }
 }

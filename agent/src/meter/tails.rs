@@ -92,9 +92,12 @@ pub(super) fn openai_length(
     identity: Option<&Identity>,
     end: &LengthEnd<'_>,
 ) -> Bytes {
-    let choice = |index: u64, reason: Option<&str>| match wire {
-        Wire::OpenAiText => json!({"index": index, "text": "", "logprobs": null, "finish_reason": reason}),
-        _ => json!({"index": index, "delta": {}, "logprobs": null, "finish_reason": reason}),
+    let choice = |index: u64, reason: Option<&str>| {
+        if wire == Wire::OpenAiText {
+            json!({"index": index, "text": "", "logprobs": null, "finish_reason": reason})
+        } else {
+            json!({"index": index, "delta": {}, "logprobs": null, "finish_reason": reason})
+        }
     };
     // A client reads the first choice of each chunk, so a cut chunk gets one.
     let lacking = if cut.seen & SEEN_CHOICES == 0 {
@@ -104,10 +107,10 @@ pub(super) fn openai_length(
     };
     let (mut text, _) = reach_event(cut, sent, &lacking, "");
     for index in 0..end.choices.max(1) {
-        text.push_event(None, &openai_chunk(wire, identity, end, json!([choice(index, Some("length"))])));
+        text.push_event(None, &openai_chunk(wire, identity, end, &[choice(index, Some("length"))]));
     }
     if end.usage {
-        let mut chunk = openai_chunk(wire, identity, end, json!([]));
+        let mut chunk = openai_chunk(wire, identity, end, &[]);
         if let Value::Object(members) = &mut chunk {
             let total = end.input.saturating_add(end.output);
             let usage =
@@ -240,7 +243,7 @@ fn anthropic_error(message: &str, code: &str) -> Value {
     json!({"type": "error", "error": {"type": "api_error", "message": message, "code": code}})
 }
 
-fn openai_chunk(wire: Wire, identity: Option<&Identity>, end: &LengthEnd<'_>, choices: Value) -> Value {
+fn openai_chunk(wire: Wire, identity: Option<&Identity>, end: &LengthEnd<'_>, choices: &[Value]) -> Value {
     let own = |pick: fn(&Identity) -> &Option<String>| -> Option<Value> {
         serde_json::from_str(identity.and_then(|identity| pick(identity).as_deref())?).ok()
     };

@@ -19,7 +19,7 @@ pub(in super::super) struct Cut {
     pub(in super::super) data: bool,
     /// Within the JSON of this line or body.
     pub(in super::super) place: Place,
-    /// Which wanted members of it have begun, as bits of [`Members::bit`](super::super::members::Members::bit).
+    /// Which wanted members of it have begun, as [`Members::seen`](super::super::members::Members::seen) tells.
     pub(in super::super) seen: u16,
 }
 

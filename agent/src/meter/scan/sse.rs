@@ -211,7 +211,9 @@ impl Sse {
             self.end_event();
         }
         self.line_from = Some(at);
-        if self.hide_usage && !self.event.shown && !self.event.dropping && !self.hold.is_active() {
+        // Behind a whole value the blank line may be missing, and this be another event.
+        let undecided = !self.event.shown || self.members.ended();
+        if self.hide_usage && undecided && !self.event.dropping && !self.hold.is_active() {
             self.hold.begin(at, Cut::line_start(self.event.data));
         }
         self.name_length = 0;
@@ -263,11 +265,6 @@ impl Sse {
             Field::Data if self.members.ended() => {
                 // Another value in the same event: some servers leave the blank line out.
                 self.end_event();
-                if self.hide_usage && !self.hold.is_active() {
-                    if let Some(from) = self.line_from {
-                        self.hold.begin(from, Cut::line_start(true));
-                    }
-                }
             }
             // The lines of one value are joined by a line feed.
             Field::Data if self.event.data => {

@@ -82,6 +82,9 @@ const FAULTS: &[Fault] = &[
     fault("bytes behind the body", JSON, b"{\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}{\"usage\":{\"prompt_tokens\":9}}", End::Complete, said(3, 4, 0)),
     fault("an unterminated string", JSON, b"{\"usage\":\"\\\"}", End::Broken, NONE),
     fault("a list", JSON, b"[{\"usage\":{\"prompt_tokens\":9}}]", End::Complete, NONE),
+    fault("a list closed by a brace", JSON, b"{\"choices\":[\x0e}\"choices\":[]]", End::Complete, NONE),
+    fault("numbers closed by a brace", JSON, b"{\"x\":[1,2}}", End::Complete, NONE),
+    fault("a zero behind a count", CHAT, b"data: {\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":9}}\n\ndata: {\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0}}\n\ndata: [DONE]\n\n", End::Complete, said(5, 9, 0)),
     fault("closed once too often", JSON, b"{}}}]", End::Complete, NONE),
 ];
 
@@ -96,6 +99,30 @@ fn an_engine_that_fails_is_seen_through() {
             assert_eq!(run.all(), fault.text, "{at}");
             assert!(run.end != End::Complete || run.marked, "{at}");
         }
+    }
+}
+
+#[test]
+fn a_hidden_event_takes_nothing_with_it_when_its_blank_line_is_missing() {
+    let text = "data: {\"choices\":[1]}\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\ndata: [DONE]\n";
+    for size in [1, 5, usize::MAX] {
+        let run = run(CHAT, true, text.as_bytes().chunks(size));
+        assert_eq!((run.end, run.reading), (End::Complete, reading(3, 4, 0)));
+        assert_eq!(String::from_utf8(run.all()).unwrap(), "data: {\"choices\":[1]}\ndata: [DONE]\n");
+    }
+}
+
+#[test]
+fn an_event_too_long_to_be_held_is_shown_whole() {
+    let long = "x".repeat(2 * scan::MAX_HELD_BYTES);
+    // In one line of data, and in two.
+    for joint in [",", ",\ndata: "] {
+        let text = format!(
+            "data: {{\"choices\":[],\"x\":\"{long}\"{joint}\"usage\":{{\"prompt_tokens\":3,\"completion_tokens\":4}}}}\n\ndata: [DONE]\n\n",
+        );
+        let run = run(CHAT, true, text.as_bytes().chunks(1000));
+        assert_eq!((run.end, run.reading), (End::Complete, reading(3, 4, 0)));
+        assert!(run.all() == text.as_bytes());
     }
 }
 

@@ -293,7 +293,7 @@ fn end_of(wire: Wire) -> &'static str {
     match wire {
         Wire::Anthropic => "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
         Wire::OllamaChat => "{\"model\":\"tiny\",\"done\":true,\"done_reason\":\"stop\",\"eval_count\":3}\n",
-        _ => "data: [DONE]\n\n",
+        Wire::OpenAiChat | Wire::OpenAiText | Wire::OllamaGenerate | Wire::Json(_) => "data: [DONE]\n\n",
     }
 }
 

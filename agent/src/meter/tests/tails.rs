@@ -68,13 +68,12 @@ fn a_client_sees_an_error_wherever_the_engine_stops() {
         let tail = |scanner: &Scanner| scanner.error_tail("the \"engine\" stopped", "engine_broke");
         for_each_cut(sample, tail, |text, cut| {
             let at = format!("{} at {cut}: {text}", sample.name);
-            let (name, last) = match sample.wire {
-                Wire::OllamaChat | Wire::OllamaGenerate => (String::new(), lines(&text).pop().unwrap()),
-                _ => events(&text).pop().unwrap(),
-            };
-            let message = match sample.wire {
-                Wire::OllamaChat | Wire::OllamaGenerate => &last["error"],
-                _ => &last["error"]["message"],
+            let (name, message, last) = if matches!(sample.wire, Wire::OllamaChat | Wire::OllamaGenerate) {
+                let last = lines(&text).pop().unwrap();
+                (String::new(), last["error"].clone(), last)
+            } else {
+                let (name, last) = events(&text).pop().unwrap();
+                (name, last["error"]["message"].clone(), last)
             };
             assert_eq!(message, "the \"engine\" stopped", "{at}");
             if sample.wire == Wire::Anthropic {
@@ -127,7 +126,7 @@ fn a_client_sees_a_length_stop_wherever_the_budget_ends() {
                         assert_eq!(delta["delta"]["stop_reason"], "max_tokens", "{at}");
                         assert_eq!(delta["usage"]["output_tokens"], 22, "{at}");
                     }
-                    _ => {
+                    Wire::OpenAiChat | Wire::OpenAiText | Wire::Json(_) => {
                         let events = events(&text);
                         let [.., stop, usage, done] = events.as_slice() else { panic!("{at}") };
                         assert_eq!(stop.1["choices"][0]["finish_reason"], "length", "{at}");
