@@ -61,12 +61,12 @@ show_progress() {
     # A second run is over before there is anything to show.
     [ "$elapsed" -ge 2 ] || continue
     count=$(grep -c '^ *Compiling' "$state/build.log" || true)
-    name=$(grep '^ *\(Compiling\|Downloaded\|Blocking\)' "$state/build.log" | tail -n 1 | awk '{print $2}')
+    name=$(grep '^ *\(Compiling\|Downloaded\|Blocking\)' "$state/build.log" | tail -n 1 | awk '{print $2}') || true
     if [ -t 1 ]; then
       printf '\rbuilding %s crates so far, now %-28.28s %3d s ' "$count" "$name" "$elapsed"
     elif [ $((elapsed / 30)) -gt "$shown" ]; then
       shown=$((elapsed / 30))
-      say "building $count crates so far, now $name, $elapsed s"
+      say "building $count crates so far, now ${name:-none}, $elapsed s"
     fi
   done
   [ ! -t 1 ] || printf '\r%70s\r' ''
