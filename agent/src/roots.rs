@@ -80,3 +80,68 @@ fn load(provider: &Arc<CryptoProvider>) -> Option<Arc<WebPkiServerVerifier>> {
     let built = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
     built.inspect_err(|error| tracing::error!(%error, "no certificate authority is usable")).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dial::{Connection, DialError, dial, tls_config};
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use rustls::{ClientConfig, ServerConfig};
+    use std::time::Duration;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    /// The port of a server with a certificate for `localhost` that only itself has signed, and the certificate.
+    async fn server() -> (u16, CertificateDer<'static>) {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], signing_key.serialize_der().try_into().unwrap())
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(acceptor.accept(stream));
+            }
+        });
+        (port, cert.der().clone())
+    }
+
+    async fn connect(host: &str, port: u16, tls: &Arc<ClientConfig>) -> Result<Connection, DialError> {
+        dial(&format!("https://{host}:{port}").parse().unwrap(), Duration::from_secs(5), tls).await
+    }
+
+    #[tokio::test]
+    async fn a_server_that_no_authority_vouches_for_is_refused() {
+        let (port, _) = server().await;
+        let error = connect("localhost", port, &tls_config()).await.unwrap_err();
+        assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn t13_a_server_is_known_by_its_own_name_and_refused_by_another() {
+        let (port, certificate) = server().await;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let verifier = OnceLock::from(Some(verifier.build().unwrap()));
+        let trusted = TrustedRoots { provider: Arc::clone(&provider), verifier };
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(trusted))
+            .with_no_client_auth();
+        let config = Arc::new(config);
+        assert!(matches!(connect("localhost", port, &config).await, Ok(Connection::Tls(_))));
+        let error = connect("127.0.0.1", port, &config).await.unwrap_err();
+        assert!(error.to_string().contains("not valid for name"), "{error}");
+    }
+}

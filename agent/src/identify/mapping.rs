@@ -20,8 +20,13 @@ const MAX_SUBJECT_BYTES: usize = 256;
 const MAX_FORWARDED_BYTES: usize = 4096;
 
 /// # Errors
-/// When the claim that names the user is missing or unfit; all other claims only describe the caller, and one that
-/// is unfit is left out.
+/// When the claim that names the user is missing or unfit.
+pub(super) fn check_subject(claims: &Claims, provider: &IdentityProvider) -> Result<(), IdentityFault> {
+    subject(claims, &provider.claims).map(|_| ())
+}
+
+/// # Errors
+/// Those of [`check_subject`]; all other claims only describe the caller, and one that is unfit is left out.
 pub(super) fn principal(
     claims: &Claims,
     issuer: &str,

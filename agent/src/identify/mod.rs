@@ -26,7 +26,7 @@ mod token;
 mod verify;
 
 pub(crate) use fault::IdentityFault;
-pub(crate) use issuers::{IssuerStatus, Issuers};
+pub(crate) use issuers::Issuers;
 pub(crate) use principal::Principal;
 
 use crate::{clock::Clock, snapshot::Snapshot};

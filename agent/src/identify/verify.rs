@@ -8,7 +8,7 @@ use super::{
     issuer_keys::{Held, IssuerKeys, Renewal},
     issuers::Issuers,
     key_set::Selected,
-    mapping::principal,
+    mapping::{check_subject, principal},
     principal::Principal,
     token::{Header, Token},
 };
@@ -44,11 +44,12 @@ pub(super) async fn verify(
     }
     let valid_until = claims.check_times(clock.now(), provider.clock_skew)?;
     claims.check_use()?;
-    let principal = principal(&claims, issuer, provider)?;
+    check_subject(&claims, provider)?;
 
     let keys = issuers.keys_of(provider).ok_or_else(|| not_applied(issuer))?;
     let held = held_with_key(&keys, issuer, &token.header, clock).await?;
     check_signature(&held, &token)?;
+    let principal = principal(&claims, issuer, provider)?;
     Ok(Verified { principal, valid_until, generation: held.generation, keys })
 }
 

@@ -1,1 +1,195 @@
+//! The identify stage against issuers on real sockets. Names that start with `t` and a number are the attacks and
+//! faults of that number.
 
+mod identities;
+mod issuer;
+mod key_policy;
+mod mint;
+mod outages;
+mod rotation;
+mod tokens;
+mod vectors;
+
+use super::{
+    Identifier, IdentityFault, Issuers, Principal, issuer_keys::Source, key_file::KeyFile, pace::Pace,
+};
+use crate::{clock::Clock, dial::tls_config, snapshot::Snapshot};
+use attach_proto::{
+    bundle::{
+        Algorithm, ApiKey, Bundle, ClaimMapping, Durability, IdentityProvider, JsonPointer, QuotaOutage,
+        QuotaStore, QuotaStoreKind, Tenant,
+    },
+    id::Revision,
+};
+use aws_lc_rs::digest::{SHA256, digest};
+use http::{HeaderMap, HeaderValue};
+use issuer::TestIssuer;
+use serde_json::{Value, json};
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::{runtime::Handle, time::sleep};
+
+/// 2027-01-15, in seconds.
+const NOW: i64 = 1_800_000_000;
+const AUDIENCE: &str = "https://gateway.test";
+
+/// A gateway's identify stage, with a clock that the test moves.
+struct World {
+    clock: Arc<AtomicI64>,
+    issuers: Arc<Issuers>,
+    identifier: Identifier,
+    snapshot: Snapshot,
+    state: TempDir,
+}
+
+/// The pace of a day in a second.
+fn quick() -> Pace {
+    Pace {
+        refresh: Duration::from_secs(3600),
+        cool_down: Duration::from_millis(300),
+        patience: Duration::from_millis(500),
+        first_retry: Duration::from_millis(20),
+        last_retry: Duration::from_millis(50),
+        ..Pace::default()
+    }
+}
+
+fn provider(id: &str, tenant: &str, issuer: &str, audience: &str) -> IdentityProvider {
+    IdentityProvider {
+        id: id.parse().unwrap(),
+        tenant: tenant.parse().unwrap(),
+        issuer: issuer.to_owned(),
+        audiences: vec![audience.to_owned()],
+        algorithms: vec![Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa],
+        jwks_url: None,
+        clock_skew: Duration::from_secs(60),
+        claims: ClaimMapping {
+            user: JsonPointer::parse("/sub").unwrap(),
+            groups: JsonPointer::parse("/groups").unwrap(),
+            project: None,
+            forwarded: Vec::new(),
+        },
+    }
+}
+
+fn api_key(id: &str, tenant: &str, secret: &str) -> ApiKey {
+    ApiKey {
+        id: id.parse().unwrap(),
+        tenant: tenant.parse().unwrap(),
+        sha256: digest(&SHA256, secret.as_bytes()).as_ref().try_into().unwrap(),
+        owner: format!("owner-of-{id}"),
+        groups: vec!["ops".to_owned()],
+        expires_at: None,
+    }
+}
+
+fn bundle(revision: u64, providers: Vec<IdentityProvider>, keys: Vec<ApiKey>) -> Snapshot {
+    let tenant = |id: &str| Tenant {
+        id: id.parse().unwrap(),
+        name: id.to_owned(),
+        quota_store: "local".parse().unwrap(),
+        on_quota_outage: QuotaOutage::Deny,
+        durability: Durability::Strict,
+    };
+    Snapshot::new(Bundle {
+        revision: Revision(revision),
+        tenants: vec![tenant("acme"), tenant("globex")],
+        quota_stores: vec![QuotaStore { id: "local".parse().unwrap(), kind: QuotaStoreKind::Local }],
+        identity_providers: providers,
+        keys,
+        models: Vec::new(),
+        limits: Vec::new(),
+        access_rules: Vec::new(),
+        upstreams: Vec::new(),
+    })
+}
+
+fn claims(issuer: &str) -> Value {
+    json!({"iss": issuer, "aud": AUDIENCE, "sub": "alice", "exp": NOW + 300, "iat": NOW - 10, "nbf": NOW - 10})
+}
+
+impl World {
+    fn new(providers: Vec<IdentityProvider>) -> Self {
+        Self::with(bundle(1, providers, vec![api_key("k1", "acme", "sk-good")]), quick())
+    }
+
+    fn with(snapshot: Snapshot, pace: Pace) -> Self {
+        Self::on_disk(snapshot, pace, tempfile::tempdir().unwrap())
+    }
+
+    fn on_disk(snapshot: Snapshot, pace: Pace, state: TempDir) -> Self {
+        let clock = Arc::new(AtomicI64::new(NOW * 1000));
+        Self::at(clock, snapshot, pace, state)
+    }
+
+    fn at(clock: Arc<AtomicI64>, snapshot: Snapshot, pace: Pace, state: TempDir) -> Self {
+        let manual = Clock::Manual(Arc::clone(&clock));
+        let issuers = Issuers::with_pace(Handle::current(), state.path(), manual.clone(), tls_config(), pace);
+        issuers.apply(&snapshot);
+        let issuers = Arc::new(issuers);
+        let identifier = Identifier::new(Arc::clone(&issuers), manual);
+        Self { clock, issuers, identifier, snapshot, state }
+    }
+
+    /// One provider of tenant `acme`, whose keys are there.
+    async fn of(issuer: &TestIssuer) -> Self {
+        let world = Self::new(vec![provider("idp", "acme", &issuer.url, AUDIENCE)]);
+        world.settled().await;
+        world
+    }
+
+    /// Waits until each issuer was tried, and what it sent is on disk.
+    async fn settled(&self) {
+        for status in self.issuers.status() {
+            let path_of = |provider: &IdentityProvider| {
+                let file = KeyFile::new(&self.state.path().join("jwks"), &Source::of(provider));
+                file.load().is_some()
+            };
+            eventually(&format!("{} is settled", status.issuer), || {
+                let status = self.issuers.status().into_iter().find(|it| it.issuer == status.issuer).unwrap();
+                let stored = self.snapshot.providers(&status.issuer).all(path_of);
+                (status.keys > 0 && stored) || status.last_error.is_some()
+            })
+            .await;
+        }
+    }
+
+    async fn bearer(&self, token: &str) -> Result<Rc<Principal>, IdentityFault> {
+        self.headers(&[("authorization", &format!("Bearer {token}"))]).await
+    }
+
+    async fn headers(&self, lines: &[(&'static str, &str)]) -> Result<Rc<Principal>, IdentityFault> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        self.identifier.identify(&headers, &self.snapshot).await
+    }
+
+    /// `ok`, or the code of the check that failed.
+    async fn verdict(&self, token: &str) -> &'static str {
+        self.bearer(token).await.map_or_else(|fault| fault.code(), |_| "ok")
+    }
+
+    fn advance(&self, time: Duration) {
+        self.clock.fetch_add(i64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+/// Waits for something that another task brings about.
+async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if holds() {
+            return;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{what}: not within 5 s");
+}
