@@ -71,6 +71,11 @@ impl AccessLog {
         });
     }
 
+    /// Lines that found no room since the start.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.lines.dropped() + self.refusals.dropped()
+    }
+
     pub(crate) fn refused(&self, request: &RefusedRequest<'_>) {
         let RefusedRequest { time, request_id, principal, operation, model, refusal } = request;
         let line = Line {

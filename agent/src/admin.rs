@@ -1,6 +1,8 @@
 //! The admin listener: health, readiness and metrics, for the operator's eyes.
 
-use crate::{identify::Issuers, metrics::Metrics, snapshot::Snapshot, usage::SpoolHandle};
+use crate::{
+    access_log::AccessLog, identify::Issuers, metrics::Metrics, snapshot::Snapshot, usage::SpoolHandle,
+};
 use axum::{
     Json, Router,
     extract::State,
@@ -25,6 +27,7 @@ pub(crate) struct Admin {
     pub(crate) issuers: Arc<Issuers>,
     pub(crate) spool: SpoolHandle,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) access_log: AccessLog,
     /// Set when the gateway is told to stop: balancers shall send no more.
     pub(crate) stop: CancellationToken,
 }
@@ -60,7 +63,11 @@ struct SpoolState {
 }
 
 /// Serves until stopped for good.
-pub(crate) async fn serve(admin: Admin, listener: TcpListener, end: CancellationToken) -> std::io::Result<()> {
+pub(crate) async fn serve(
+    admin: Admin,
+    listener: TcpListener,
+    end: CancellationToken,
+) -> std::io::Result<()> {
     let router = Router::new()
         .route("/livez", get(|| async { "ok" }))
         .route("/healthz", get(|| async { "ok" }))
@@ -71,6 +78,11 @@ pub(crate) async fn serve(admin: Admin, listener: TcpListener, end: Cancellation
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let spool = admin.spool.stats();
+    admin.metrics.spool_stored.set(number(spool.stored));
+    admin.metrics.spool_refused.set(number(spool.refused));
+    admin.metrics.log_lines_dropped.set(number(admin.access_log.dropped()));
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], admin.metrics.render())
 }
@@ -91,7 +103,9 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
     });
     let spool = admin.spool.stats();
     let readiness = Readiness {
-        ready: engines.iter().any(|engine| engine.reachable) && spool.fault.is_none() && !admin.stop.is_cancelled(),
+        ready: engines.iter().any(|engine| engine.reachable)
+            && spool.fault.is_none()
+            && !admin.stop.is_cancelled(),
         bundle_revision: snapshot.bundle().revision.0,
         engines,
         issuers: issuers.collect(),

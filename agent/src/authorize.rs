@@ -77,8 +77,7 @@ pub(crate) fn visible_models<'a>(
     snapshot.bundle().models.iter().filter(|model| {
         let served = model.tenants.is_empty() || model.tenants.contains(&principal.tenant);
         let name = crate::snapshot::canonical_model(model.name.as_str());
-        served
-            && verdict(principal, Permission::Inference, Some(&name), snapshot) == Verdict::Granted
+        served && verdict(principal, Permission::Inference, Some(&name), snapshot) == Verdict::Granted
     })
 }
 

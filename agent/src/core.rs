@@ -22,7 +22,14 @@ use crate::{
 use attach_proto::id::AgentId;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{convert::Infallible, future::Future, net::TcpListener, pin::pin, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::TcpListener,
+    pin::pin,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     net::TcpStream,
     sync::{mpsc, watch},
@@ -98,7 +105,7 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
         clock: shared.clock,
     });
     pipeline.open_stores();
-    let chores = tokio::task::spawn_local(chores(Rc::clone(&pipeline), pool));
+    let chores = tokio::task::spawn_local(chores(Rc::downgrade(&pipeline), pool));
 
     let connections = TaskTracker::new();
     let abort = CancellationToken::new();
@@ -108,7 +115,10 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
     drop(listener);
     connections.close();
     if tokio::time::timeout(shared.grace, connections.wait()).await.is_err() {
-        tracing::warn!("{} connections are still open after the grace period and are closed", connections.len());
+        tracing::warn!(
+            "{} connections are still open after the grace period and are closed",
+            connections.len()
+        );
         abort.cancel();
         connections.wait().await;
     }
@@ -197,17 +207,14 @@ impl Drop for Counted {
     }
 }
 
-/// What has to be done now and then on this core.
-fn chores(pipeline: Rc<Pipeline>, pool: Pool) -> impl Future<Output = ()> {
-    // Held weakly, so that the pipeline ends when its connections do.
-    let pipeline = Rc::downgrade(&pipeline);
-    async move {
-        loop {
-            tokio::time::sleep(SWEEP_EVERY).await;
-            pool.sweep();
-            let Some(pipeline) = pipeline.upgrade() else { return };
-            pipeline.open_stores();
-            pipeline.admitter.renew_if_due().await;
-        }
+/// What has to be done now and then on this core. It ends with the pipeline, and does not keep it.
+async fn chores(pipeline: Weak<Pipeline>, pool: Pool) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        pool.sweep();
+        let Some(pipeline) = pipeline.upgrade() else { return };
+        pipeline.open_stores();
+        pipeline.metrics.settlements_lost.inc_by(pipeline.admitter.newly_lost());
+        pipeline.admitter.renew_if_due().await;
     }
 }

@@ -20,9 +20,11 @@ pub(crate) enum ListenError {
 
 /// As many listeners as there are workers.
 pub(crate) fn bind(address: SocketAddr, workers: NonZeroUsize) -> Result<Vec<TcpListener>, ListenError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::AddrInUse => ListenError::InUse { address },
-        _ => ListenError::Failed { address, source },
+    let failed = |source: io::Error| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            return ListenError::InUse { address };
+        }
+        ListenError::Failed { address, source }
     };
     // SO_REUSEPORT would let us share the port with another gateway of the same user without a word. A socket without
     // it can't be bound beside one, so this asks whether the port is free.

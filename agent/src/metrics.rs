@@ -12,7 +12,14 @@ use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text::encode},
-    metrics::{MetricType, counter::{ConstCounter, Counter}, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    metrics::{
+        MetricType,
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::Gauge,
+        histogram::Histogram,
+        info::Info,
+    },
     registry::Registry,
 };
 use std::{collections::HashMap, fmt, sync::Arc};
@@ -34,7 +41,10 @@ pub(crate) struct Metrics {
     usage: Arc<UsageTable>,
     pub(crate) connections: Gauge,
     pub(crate) bundle_revision: Gauge,
-    pub(crate) log_lines_dropped: Counter,
+    pub(crate) log_lines_dropped: Gauge,
+    pub(crate) spool_stored: Gauge,
+    pub(crate) spool_refused: Gauge,
+    pub(crate) settlements_lost: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -64,11 +74,18 @@ impl Metrics {
         let usage = Arc::new(UsageTable::default());
         let connections = Gauge::default();
         let bundle_revision = Gauge::default();
-        let log_lines_dropped = Counter::default();
+        let log_lines_dropped = Gauge::default();
+        let spool_stored = Gauge::default();
+        let spool_refused = Gauge::default();
+        let settlements_lost = Counter::default();
 
         let mut registry = Registry::with_prefix("attach");
         registry.register("requests", "Admitted requests by how they ended", Family::clone(&requests));
-        registry.register("refusals", "Refused requests by reason and by who can mend it", Family::clone(&refusals));
+        registry.register(
+            "refusals",
+            "Refused requests by reason and by who can mend it",
+            Family::clone(&refusals),
+        );
         registry.register("request_duration_seconds", "From admission to the end", Family::clone(&duration));
         registry.register(
             "time_to_first_byte_seconds",
@@ -77,11 +94,43 @@ impl Metrics {
         );
         registry.register("open_connections", "Connections of callers", connections.clone());
         registry.register("bundle_revision", "Revision that is served", bundle_revision.clone());
-        registry.register("log_lines_dropped", "Access log lines that found no room", log_lines_dropped.clone());
+        registry.register(
+            "log_lines_dropped",
+            "Lines of the access log that found no room",
+            log_lines_dropped.clone(),
+        );
+        registry.register(
+            "spool_stored_events",
+            "Usage events made durable since the start",
+            spool_stored.clone(),
+        );
+        registry.register(
+            "spool_refused_events",
+            "Usage events that could not be made durable",
+            spool_refused.clone(),
+        );
+        registry.register(
+            "quota_settlements_lost",
+            "Reservations that lapse by themselves, because the quota store was away for too long",
+            settlements_lost.clone(),
+        );
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "The program", Info::new(version));
         registry.register_collector(Box::new(UsageCollector(Arc::clone(&usage))));
-        Self { registry, requests, refusals, duration, first_byte, usage, connections, bundle_revision, log_lines_dropped }
+        Self {
+            registry,
+            requests,
+            refusals,
+            duration,
+            first_byte,
+            usage,
+            connections,
+            bundle_revision,
+            log_lines_dropped,
+            spool_stored,
+            spool_refused,
+            settlements_lost,
+        }
     }
 
     pub(crate) fn settled(&self, event: &UsageEvent, is_metered: bool) {
@@ -104,7 +153,7 @@ impl Metrics {
         self.refusals.get_or_create(&labels).inc();
     }
 
-    /// Everything, for the operator: OpenMetrics text.
+    /// Everything, for the operator: `OpenMetrics` text.
     pub(crate) fn render(&self) -> String {
         let mut text = String::new();
         // Writing to a String fails only when a label can't be encoded, and ours are texts.
@@ -209,7 +258,8 @@ impl Collector for UsageCollector {
         // Users of one name in several tenants or of several issuers are one series here, told apart by tenant.
         let mut merged: HashMap<(String, String, String), Tokens> = HashMap::new();
         for (series, tokens) in self.0.0.lock().iter() {
-            let labels = (series.owner.subject.clone(), series.model.clone(), series.owner.tenant.to_string());
+            let labels =
+                (series.owner.subject.clone(), series.model.clone(), series.owner.tenant.to_string());
             let sum = merged.entry(labels).or_default();
             sum.input += tokens.input;
             sum.output += tokens.output;

@@ -126,7 +126,9 @@ impl Refusal {
             Self::Engine(EngineFault::Unreachable) => {
                 line(StatusCode::BAD_GATEWAY, "engine_unreachable", Engine)
             }
-            Self::Engine(EngineFault::TimedOut) => line(StatusCode::GATEWAY_TIMEOUT, "engine_timeout", Engine),
+            Self::Engine(EngineFault::TimedOut) => {
+                line(StatusCode::GATEWAY_TIMEOUT, "engine_timeout", Engine)
+            }
             Self::Engine(EngineFault::Broken) => line(StatusCode::BAD_GATEWAY, "engine_failed", Engine),
             Self::NotRecorded => {
                 line(StatusCode::SERVICE_UNAVAILABLE, "usage_not_recorded", Gateway).retry(SOON)
@@ -155,39 +157,34 @@ impl Refusal {
 
     /// `WWW-Authenticate` (RFC 6750 section 3): a request without any credential gets no error code.
     pub(crate) fn challenge(&self) -> Option<HeaderValue> {
-        match self {
-            Self::Identity(fault) if fault.retry_after().is_some() => None,
-            Self::Identity(IdentityFault::NoCredential) => {
-                Some(HeaderValue::from_static("Bearer realm=\"attach-gateway\""))
-            }
-            Self::Identity(_) => Some(HeaderValue::from_static(
-                "Bearer realm=\"attach-gateway\", error=\"invalid_token\", \
-                 error_description=\"The credential is not valid here\"",
-            )),
-            _ => None,
+        let Self::Identity(fault) = self else { return None };
+        if self.status() != StatusCode::UNAUTHORIZED {
+            return None;
         }
+        Some(HeaderValue::from_static(if *fault == IdentityFault::NoCredential {
+            "Bearer realm=\"attach-gateway\""
+        } else {
+            "Bearer realm=\"attach-gateway\", error=\"invalid_token\", \
+             error_description=\"The credential is not valid here\""
+        }))
     }
 
     /// `Allow` (RFC 9110 section 15.5.6).
     pub(crate) fn allow(&self) -> Option<HeaderValue> {
-        match self {
-            Self::Route(RouteFault::Method(allowed)) => Some(HeaderValue::from_static(allowed)),
-            _ => None,
-        }
+        let Self::Route(RouteFault::Method(allowed)) = self else { return None };
+        Some(HeaderValue::from_static(allowed))
     }
 
     /// How the limit stands that refused.
     pub(crate) fn standing(&self) -> Option<Standing> {
-        match self {
-            Self::NotAdmitted(NotAdmitted::Reached(reached)) => Some(Standing {
-                limit: reached.limit.clone(),
-                measure: reached.measure,
-                amount: reached.amount,
-                remaining: reached.amount.saturating_sub(reached.used.saturating_add(reached.reserved)),
-                resets_in: reached.retry_after.unwrap_or(reached.window),
-            }),
-            _ => None,
-        }
+        let Self::NotAdmitted(NotAdmitted::Reached(reached)) = self else { return None };
+        Some(Standing {
+            limit: reached.limit.clone(),
+            measure: reached.measure,
+            amount: reached.amount,
+            remaining: reached.amount.saturating_sub(reached.used.saturating_add(reached.reserved)),
+            resets_in: reached.retry_after.unwrap_or(reached.window),
+        })
     }
 
     /// For the caller: what is wrong and what to do.
@@ -202,9 +199,7 @@ impl Refusal {
             Self::Identity(IdentityFault::NoCredential) => {
                 "No credential: send `Authorization: Bearer <access token or API key>`.".to_owned()
             }
-            Self::Identity(_) => {
-                "The access token or API key is not valid here, or no longer.".to_owned()
-            }
+            Self::Identity(_) => "The access token or API key is not valid here, or no longer.".to_owned(),
             Self::Body(BodyFault::TooLarge { limit }) => format!("The body is larger than {limit} bytes."),
             Self::Body(BodyFault::NoRoom) | Self::NotAdmitted(NotAdmitted::Overloaded) => {
                 "The gateway has no room for this request at the moment; try again soon.".to_owned()
@@ -226,12 +221,15 @@ impl Refusal {
             Self::NotAdmitted(NotAdmitted::StoreUnavailable(_)) => {
                 "Limits can't be checked at the moment, so nothing is served; try again soon.".to_owned()
             }
-            Self::NoRoute(NoRoute::Busy) => "All engines with this model are busy; try again soon.".to_owned(),
+            Self::NoRoute(NoRoute::Busy) => {
+                "All engines with this model are busy; try again soon.".to_owned()
+            }
             Self::Engine(EngineFault::Unreachable) => "The engine can't be reached.".to_owned(),
             Self::Engine(EngineFault::TimedOut) => "The engine did not answer in time.".to_owned(),
             Self::Engine(EngineFault::Broken) => "The engine's answer broke off.".to_owned(),
             Self::NotRecorded => {
-                "The usage of this answer could not be recorded, so it is held back; try again soon.".to_owned()
+                "The usage of this answer could not be recorded, so it is held back; try again soon."
+                    .to_owned()
             }
         }
     }
@@ -242,7 +240,15 @@ impl Refusal {
             Self::Identity(fault) => format!("{}: {fault}", fault.code()),
             Self::NotAdmitted(NotAdmitted::Reached(reached)) => format!("{reached:?}"),
             Self::NotAdmitted(NotAdmitted::StoreUnavailable(fault)) => fault.to_string(),
-            other => other.message(),
+            Self::Route(_)
+            | Self::Host
+            | Self::Body(_)
+            | Self::Ask(_)
+            | Self::Forbidden(_)
+            | Self::NotAdmitted(NotAdmitted::Overloaded)
+            | Self::NoRoute(_)
+            | Self::Engine(_)
+            | Self::NotRecorded => self.message(),
         }
     }
 

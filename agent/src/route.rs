@@ -112,7 +112,13 @@ impl Engines {
 fn candidates(ticket: &Ticket) -> Vec<Target> {
     let snapshot: &Snapshot = ticket.snapshot();
     let Some(model) = ticket.model() else {
-        return snapshot.bundle().upstreams.first().map(|upstream| Target { upstream: upstream.clone(), engine_model: None }).into_iter().collect();
+        return snapshot
+            .bundle()
+            .upstreams
+            .first()
+            .map(|upstream| Target { upstream: upstream.clone(), engine_model: None })
+            .into_iter()
+            .collect();
     };
     if let Some(declared) = &model.declared {
         let target = |target: &attach_proto::bundle::ModelTarget| {
@@ -123,7 +129,8 @@ fn candidates(ticket: &Ticket) -> Vec<Target> {
     }
     // Names pass through as they were asked for: the engine knows best what it calls its models.
     let serves = |upstream: &&Upstream| {
-        let is_it = |name: &ModelName| crate::snapshot::canonical_model(name.as_str()) == model.canonical.as_str();
+        let is_it =
+            |name: &ModelName| crate::snapshot::canonical_model(name.as_str()) == model.canonical.as_str();
         upstream.models.is_empty() || upstream.models.iter().any(is_it)
     };
     let asked = ticket.ask().model();

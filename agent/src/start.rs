@@ -35,7 +35,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// Serves until a signal, then drains. Returns when every answer is out and every event durable.
-pub(crate) fn serve(settings: Settings, mut source: Source) -> anyhow::Result<()> {
+pub(crate) fn serve(settings: &Settings, mut source: Source) -> anyhow::Result<()> {
     let snapshot = Arc::new(source.load()?);
     let listeners = listen::bind(settings.listen, settings.workers)?;
     let address = listeners.first().map_or(Ok(settings.listen), std::net::TcpListener::local_addr)?;
@@ -81,6 +81,7 @@ pub(crate) fn serve(settings: Settings, mut source: Source) -> anyhow::Result<()
         issuers: Arc::clone(&issuers),
         spool: spool.handle(),
         metrics: Arc::clone(&metrics),
+        access_log: shared.access_log.clone(),
         stop: stop.clone(),
     };
     let cores = spawn_cores(&shared, listeners)?;
@@ -89,7 +90,7 @@ pub(crate) fn serve(settings: Settings, mut source: Source) -> anyhow::Result<()
     control.block_on(async {
         let admin_listener = bind_admin(settings.admin).await?;
         let admin_address = admin_listener.local_addr()?;
-        say_hello(&snapshot, address, admin_address, &settings);
+        say_hello(&snapshot, address, admin_address, settings);
         let admin = tokio::spawn(admin::serve(admin, admin_listener, end.clone()));
         let follow = tokio::spawn(source.follow(snapshots));
         let apply = tokio::spawn(apply_snapshots(receiver, issuers, metrics));
@@ -178,7 +179,12 @@ async fn wait_for_signal(stop: &CancellationToken) -> std::io::Result<()> {
     Ok(())
 }
 
-fn say_hello(snapshot: &Snapshot, address: std::net::SocketAddr, admin: std::net::SocketAddr, settings: &Settings) {
+fn say_hello(
+    snapshot: &Snapshot,
+    address: std::net::SocketAddr,
+    admin: std::net::SocketAddr,
+    settings: &Settings,
+) {
     let bundle = snapshot.bundle();
     let engines: Vec<_> = bundle.upstreams.iter().map(|upstream| upstream.url.as_str()).collect();
     tracing::info!("listening on http://{address}, engine {}", engines.join(" "));
@@ -190,7 +196,14 @@ fn say_hello(snapshot: &Snapshot, address: std::net::SocketAddr, admin: std::net
         tracing::info!("{} API keys", bundle.keys.len());
     }
     for limit in &bundle.limits {
-        tracing::info!("limit {}: {} {:?} per {:?}, {:?}", limit.id, limit.amount, limit.measure, limit.window, limit.counter);
+        tracing::info!(
+            "limit {}: {} {:?} per {:?}, {:?}",
+            limit.id,
+            limit.amount,
+            limit.measure,
+            limit.window,
+            limit.counter
+        );
     }
 }
 

@@ -10,7 +10,9 @@ fn a_start_without_the_settings_it_needs_says_which_to_set() {
         let setup = pairs.iter().fold(Setup::new(), |setup, (name, value)| setup.with(name, value));
         setup.with_argument("--port").with_argument("0").run()
     };
-    let cases: &[(&[(&str, &str)], &[&str])] = &[
+    /// What is set, and the words that the complaint must have.
+    type Case = (&'static [(&'static str, &'static str)], &'static [&'static str]);
+    let cases: &[Case] = &[
         (&[], &["OIDC_ISSUER", "KEYS_FILE", "--config"]),
         (&[("OIDC_ISSUER", "https://a.example")], &["OIDC_AUD"]),
         (&[("OIDC_AUD", "api")], &["OIDC_ISSUER"]),
@@ -20,7 +22,10 @@ fn a_start_without_the_settings_it_needs_says_which_to_set() {
         (&[("KEYS_FILE", "k"), ("WINDOW", "0")], &["WINDOW"]),
         (&[("KEYS_FILE", "k"), ("MAX_REQUEST_BYTES", "-1")], &["MAX_REQUEST_BYTES"]),
         (&[("KEYS_FILE", "k"), ("ENGINE_URL", "ftp://x")], &["ENGINE_URL", "http://host:port"]),
-        (&[("OIDC_ISSUER", "https://a.example"), ("OIDC_AUD", "api"), ("REDIS_URL", "localhost")], &["redis"]),
+        (
+            &[("OIDC_ISSUER", "https://a.example"), ("OIDC_AUD", "api"), ("REDIS_URL", "localhost")],
+            &["redis"],
+        ),
         (&[("KEYS_FILE", "k"), ("MEM_BACKEND", "weaviate")], &["MEM_BACKEND", "none"]),
         (&[("KEYS_FILE", "k"), ("USAGE_METERING", "openmeter")], &["USAGE_METERING", "prometheus"]),
         (&[("KEYS_FILE", "k"), ("TEMPORAL_URL", "localhost:7233")], &["TEMPORAL_URL"]),
@@ -38,7 +43,10 @@ fn a_start_without_the_settings_it_needs_says_which_to_set() {
 
 #[test]
 fn every_mistake_in_the_settings_is_told_at_once() {
-    let setup = Setup::new().with("OIDC_ISSUER", "https://a.example").with("WINDOW", "x").with("MEM_BACKEND", "weaviate");
+    let setup = Setup::new()
+        .with("OIDC_ISSUER", "https://a.example")
+        .with("WINDOW", "x")
+        .with("MEM_BACKEND", "weaviate");
     let (_, text) = setup.run();
     for name in ["OIDC_AUD", "WINDOW", "MEM_BACKEND"] {
         assert!(text.contains(name), "{text}");
@@ -55,7 +63,8 @@ fn a_bundle_file_and_the_environment_may_not_contradict_each_other() {
 
 #[test]
 fn a_broken_bundle_or_dot_env_is_told_with_the_path_of_the_field() {
-    let (code, text) = Setup::new().with_bundle("limits: [{window: 5s, amount: 1, measure: MEASURE_JOY}]").run();
+    let (code, text) =
+        Setup::new().with_bundle("limits: [{window: 5s, amount: 1, measure: MEASURE_JOY}]").run();
     assert_eq!(code, Some(78));
     assert!(text.contains("limits[0].measure") && text.contains("bundle.yaml"), "{text}");
 
@@ -71,7 +80,8 @@ async fn a_port_in_use_is_told_also_when_another_gateway_has_it() {
     let engine = Engine::start(samples::openai_chat(1, 1)).await;
     let gateway = Setup::new().with_keys(&["sk-test-0123456789"]).with_engine(&engine).start().await;
     let taken = gateway.port.to_string();
-    let setup = Setup::new().with_keys(&["sk-test-0123456789"]).with_argument("--port").with_argument(taken.clone());
+    let setup =
+        Setup::new().with_keys(&["sk-test-0123456789"]).with_argument("--port").with_argument(taken.clone());
     let (code, text) = setup.run();
     assert_eq!(code, Some(78));
     assert!(text.contains("--port") && text.contains(&taken) && text.contains("in use"), "{text}");
@@ -127,7 +137,10 @@ async fn too_large_unknown_and_wrong_method_have_their_own_status() {
     let app = gateway.client().with_bearer("sk-test-0123456789");
 
     let large = app.post("/v1/chat/completions", &json!({"model": "tiny", "x": "y".repeat(2000)})).await;
-    assert_eq!((large.status.as_u16(), large.json()["error"]["code"].as_str()), (413, Some("request_too_large")));
+    assert_eq!(
+        (large.status.as_u16(), large.json()["error"]["code"].as_str()),
+        (413, Some("request_too_large"))
+    );
     assert!(large.text().contains("1000"));
 
     for path in ["/api/pull", "/api/delete", "/v2/chat", "/api/%63hat", "//api/chat", "/api/chat/"] {
@@ -137,7 +150,8 @@ async fn too_large_unknown_and_wrong_method_have_their_own_status() {
     assert_eq!((get.status.as_u16(), get.header("allow")), (405, Some("POST")));
     assert!(engine.seen().is_empty());
 
-    let two_hosts = gateway.client().with_bearer("sk-test-0123456789").with_header("host", "a").with_header("host", "b");
+    let two_hosts =
+        gateway.client().with_bearer("sk-test-0123456789").with_header("host", "a").with_header("host", "b");
     assert_eq!(two_hosts.get("/api/tags").await.status, 400);
 }
 
@@ -150,11 +164,12 @@ async fn a_refusal_is_explained_by_its_request_id() {
     let answer = gateway.client().with_bearer(&token).get("/api/tags").await;
     let id = answer.header("x-request-id").expect("every answer has one").to_owned();
 
-    let explained = attach_tests::eventually("it is explained", std::time::Duration::from_secs(5), async || {
-        let output = gateway.command(&["explain", &id]);
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-    })
-    .await;
+    let explained =
+        attach_tests::eventually("it is explained", std::time::Duration::from_secs(5), async || {
+            let output = gateway.command(&["explain", &id]);
+            output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+        })
+        .await;
 
     assert!(explained.contains("somebody-else") && explained.contains("aud"), "{explained}");
     let unknown = gateway.command(&["explain", "no-such-id"]);
@@ -182,10 +197,12 @@ async fn reads_pass_without_being_metered() {
 #[test]
 fn a_bundle_is_checked_without_starting() {
     let setup = Setup::new();
-    let good = setup.file("good.yaml", "identity_providers: [{issuer: 'https://a.example', audiences: [api]}]");
+    let good =
+        setup.file("good.yaml", "identity_providers: [{issuer: 'https://a.example', audiences: [api]}]");
     let bad = setup.file("bad.yaml", "identity_providers: [{issuer: 'https://a.example'}]");
     let check = |path: &std::path::Path| {
-        let output = std::process::Command::new(attach_tests::gateway::binary()).arg("check").arg(path).output();
+        let output =
+            std::process::Command::new(attach_tests::gateway::binary()).arg("check").arg(path).output();
         output.expect("the binary runs")
     };
     assert!(check(&good).status.success());

@@ -47,10 +47,15 @@ impl World {
     async fn settled(&self, outcome: &str) -> Value {
         let [event] = self.gateway.wait_events(1).await.try_into().expect("exactly one event");
         assert_eq!(event["outcome"], outcome, "{event:#}");
-        let consumed = quantity(&event, "input_tokens").unwrap_or(0) + quantity(&event, "output_tokens").unwrap_or(0);
+        let consumed =
+            quantity(&event, "input_tokens").unwrap_or(0) + quantity(&event, "output_tokens").unwrap_or(0);
         self.engine.set(samples::openai_chat(0, 0));
-        let probe = self.alice().post("/v1/chat/completions", &json!({"model": "m", "messages": [], "max_tokens": 1})).await;
-        let remaining: u64 = probe.header("x-ratelimit-remaining-tokens").expect("a header").parse().expect("a number");
+        let probe = self
+            .alice()
+            .post("/v1/chat/completions", &json!({"model": "m", "messages": [], "max_tokens": 1}))
+            .await;
+        let remaining: u64 =
+            probe.header("x-ratelimit-remaining-tokens").expect("a header").parse().expect("a number");
         // The probe itself reserves its one token and the estimate of its empty list.
         assert_eq!(remaining, LIMIT - consumed - 2, "nothing stays reserved");
         event
@@ -191,7 +196,9 @@ async fn an_engine_that_dies_mid_stream_never_looks_like_a_clean_end() {
 async fn an_engine_that_says_error_mid_stream_is_passed_on_and_counted_as_a_failure() {
     let chunks = samples::ollama_chunks(9, 4);
     let mut steps: Vec<Step> = chunks[..2].iter().cloned().map(Step::Chunk).collect();
-    steps.push(Step::Chunk("{\"error\":\"an error was encountered while running the model: unexpected EOF\"}\n".into()));
+    steps.push(Step::Chunk(
+        "{\"error\":\"an error was encountered while running the model: unexpected EOF\"}\n".into(),
+    ));
     steps.push(Step::End);
     let world = world(Script::Stream("application/x-ndjson", steps)).await;
     let answer = world.alice().stream("/api/chat", &streaming()).await.whole().await;

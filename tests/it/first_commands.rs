@@ -107,7 +107,10 @@ async fn a_dot_env_file_and_a_bare_ollama_host_are_enough() {
 
     assert_eq!(answer.status, 200, "{}", answer.text());
     let own = alice.get("/metrics").await.text();
-    assert!(own.contains(r#"attach_usage_tokens_total{user="alice",direction="in",model="tiny"} 1"#), "{own}");
+    assert!(
+        own.contains(r#"attach_usage_tokens_total{user="alice",direction="in",model="tiny"} 1"#),
+        "{own}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,6 +122,9 @@ async fn a_front_end_learns_where_to_sign_in_without_a_token() {
 
     let answer = gateway.client().get("/auth/config").await;
 
-    assert_eq!(answer.json(), json!({"domain": "acme.auth0.com", "client_id": "abc", "audience": "test-api"}));
+    assert_eq!(
+        answer.json(),
+        json!({"domain": "acme.auth0.com", "client_id": "abc", "audience": "test-api"})
+    );
     assert_eq!(gateway.client().get("/health").await.status, 200);
 }

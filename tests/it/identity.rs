@@ -37,7 +37,10 @@ async fn a_caller_without_a_good_credential_is_refused_and_the_engine_never_hear
             format!("{}.{}", good.rsplit_once('.').expect("a JWT").0, bob.rsplit_once('.').expect("a JWT").1)
         }),
         ("alg none", sign(&json!({"alg": "none", "kid": "test-key"}), &claims)),
-        ("a critical header", sign(&json!({"alg": "RS256", "kid": "test-key", "crit": ["x"], "x": 1}), &claims)),
+        (
+            "a critical header",
+            sign(&json!({"alg": "RS256", "kid": "test-key", "crit": ["x"], "x": 1}), &claims),
+        ),
         ("an id token's type", sign(&json!({"alg": "RS256", "kid": "test-key", "typ": "dpop+jwt"}), &claims)),
         ("an unknown key", sign(&json!({"alg": "RS256", "kid": "other"}), &claims)),
     ];
@@ -48,14 +51,18 @@ async fn a_caller_without_a_good_credential_is_refused_and_the_engine_never_hear
         assert_eq!(answer.json()["error"]["code"], "invalid_credential", "{what}");
     }
     let nobody = gateway.client().post("/v1/chat/completions", &chat()).await;
-    assert_eq!((nobody.status.as_u16(), nobody.header("www-authenticate")), (401, Some("Bearer realm=\"attach-gateway\"")));
+    assert_eq!(
+        (nobody.status.as_u16(), nobody.header("www-authenticate")),
+        (401, Some("Bearer realm=\"attach-gateway\""))
+    );
     assert!(engine.seen().is_empty());
 
     let alice = gateway.client().with_bearer(&good).post("/v1/chat/completions", &chat()).await;
     assert_eq!(alice.status, 200);
     // Neither the log nor the metrics may hold a credential.
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    let everything = format!("{}{}{}", gateway.log(), gateway.access_log(), gateway.admin().get("/metrics").await.text());
+    let everything =
+        format!("{}{}{}", gateway.log(), gateway.access_log(), gateway.admin().get("/metrics").await.text());
     for (what, token) in refused.iter().chain([&("good", good.clone())]) {
         let secret = token.rsplit('.').next().filter(|part| part.len() > 20);
         assert!(secret.is_none_or(|secret| !everything.contains(secret)), "{what}");
@@ -134,7 +141,8 @@ access_rules:
     assert_eq!(engine.seen().last().expect("served").headers["x-attach-tenant"], ["b"]);
 
     let seen_by_a = gateway.client().with_bearer(&a("for-a")).get("/v1/models").await.json();
-    let names: Vec<_> = seen_by_a["data"].as_array().expect("a list").iter().map(|model| model["id"].clone()).collect();
+    let names: Vec<_> =
+        seen_by_a["data"].as_array().expect("a list").iter().map(|model| model["id"].clone()).collect();
     assert_eq!(names, ["only-a", "both"]);
 }
 
@@ -149,7 +157,10 @@ async fn an_issuer_that_is_down_at_the_start_is_a_503_for_its_callers_and_recove
     let app = gateway.client().with_bearer("sk-test-0123456789");
 
     let answer = alice.post("/v1/chat/completions", &chat()).await;
-    assert_eq!((answer.status.as_u16(), answer.json()["error"]["code"].as_str()), (503, Some("issuer_unavailable")));
+    assert_eq!(
+        (answer.status.as_u16(), answer.json()["error"]["code"].as_str()),
+        (503, Some("issuer_unavailable"))
+    );
     assert!(answer.header("retry-after").is_some());
     assert_eq!(app.post("/v1/chat/completions", &chat()).await.status, 200, "others are served");
 

@@ -1,6 +1,11 @@
 //! Limits hold exactly, whatever comes at once.
 
-use attach_tests::{Engine, Gateway, Issuer, Redis, Script, engine::{Step, samples, tokens}, eventually, gateway::Setup};
+use attach_tests::{
+    Engine, Gateway, Issuer, Redis, Script,
+    engine::{Step, samples, tokens},
+    eventually,
+    gateway::Setup,
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -143,7 +148,9 @@ upstreams: [{{url: '{}'}}]
     let app = gateway.client().with_bearer(key);
     let mut statuses = Vec::new();
     for model in ["tiny", "TINY:latest", "registry.ollama.ai/library/tiny:latest", "library/tiny", "other"] {
-        statuses.push(app.post("/v1/chat/completions", &json!({"model": model, "messages": []})).await.status.as_u16());
+        statuses.push(
+            app.post("/v1/chat/completions", &json!({"model": model, "messages": []})).await.status.as_u16(),
+        );
     }
     assert_eq!(statuses, [200, 200, 200, 429, 200]);
 }
@@ -161,7 +168,9 @@ async fn an_answer_in_one_piece_is_capped_in_the_field_that_the_engine_obeys() {
     alice.post("/v1/chat/completions", &json!({"model": "tiny", "messages": []})).await;
     engine.set(samples::ollama_chat(5, 5));
     alice.post("/api/chat", &json!({"model": "tiny", "messages": [], "stream": false})).await;
-    alice.post("/api/chat", &json!({"model": "tiny", "messages": [], "stream": false, "options": {"seed": 1}})).await;
+    alice
+        .post("/api/chat", &json!({"model": "tiny", "messages": [], "stream": false, "options": {"seed": 1}}))
+        .await;
 
     let seen: Vec<Value> = engine.seen().iter().map(attach_tests::engine::Seen::json).collect();
     assert_eq!(seen[0], asked, "what was asked for fits, so every byte stays");

@@ -1,5 +1,12 @@
 //! The whole-system tests, a module for each promise.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints what it measured"
+)]
+
 mod bad_input;
 mod ends;
 mod first_commands;

@@ -117,8 +117,11 @@ async fn killed_at_any_moment_every_completed_answer_has_its_event_and_none_has_
         }
         gateway = restarted;
     }
-    let recorded: Vec<String> =
-        gateway.events().iter().map(|event| event["request_id"].as_str().unwrap_or_default().to_owned()).collect();
+    let recorded: Vec<String> = gateway
+        .events()
+        .iter()
+        .map(|event| event["request_id"].as_str().unwrap_or_default().to_owned())
+        .collect();
     let distinct: HashSet<_> = recorded.iter().cloned().collect();
     println!("50 kills: {} completed answers, {} events", completed.len(), recorded.len());
     assert_eq!(distinct.len(), recorded.len(), "no event twice");
@@ -172,8 +175,11 @@ async fn the_access_log_tells_who_when_what_and_how_much_in_one_line() {
     gateway.client().with_header("x-request-id", "line-2").get("/api/tags").await;
 
     let lines = eventually("two lines", Duration::from_secs(5), async || {
-        let lines: Vec<Value> =
-            gateway.access_log().lines().map(|line| serde_json::from_str(line).expect("JSON lines")).collect();
+        let lines: Vec<Value> = gateway
+            .access_log()
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON lines"))
+            .collect();
         (lines.len() >= 2).then_some(lines)
     })
     .await;
@@ -206,10 +212,14 @@ async fn the_operator_sees_metrics_and_the_usage_table() {
     gateway.wait_events(3).await;
 
     let metrics = gateway.admin().get("/metrics").await.text();
-    let expected = r#"attach_usage_tokens_total{user="alice",direction="out",model="tiny",tenant="default"} 14"#;
+    let expected =
+        r#"attach_usage_tokens_total{user="alice",direction="out",model="tiny",tenant="default"} 14"#;
     assert!(metrics.contains(expected), "{metrics}");
     let table = String::from_utf8(gateway.command(&["usage"]).stdout).expect("UTF-8");
-    assert!(table.lines().any(|line| line.contains("alice") && line.contains("22") && line.contains("14")), "{table}");
+    assert!(
+        table.lines().any(|line| line.contains("alice") && line.contains("22") && line.contains("14")),
+        "{table}"
+    );
     let ready = gateway.admin().get("/readyz").await;
     assert_eq!((ready.status.as_u16(), ready.json()["engines"][0]["reachable"].as_bool()), (200, Some(true)));
     // On the callers' port everybody sees only what is theirs.

@@ -87,7 +87,10 @@ async fn usage_is_forced_at_the_engine_and_hidden_from_a_caller_that_did_not_ask
     assert_eq!(engine.seen()[0].json()["stream_options"], json!({"include_usage": true}));
     assert!(!quiet.contains("usage"), "{quiet}");
     assert!(loud.contains("prompt_tokens"), "{loud}");
-    assert_eq!(quiet, loud.split("\n\n").filter(|event| !event.contains("usage")).collect::<Vec<_>>().join("\n\n"));
+    assert_eq!(
+        quiet,
+        loud.split("\n\n").filter(|event| !event.contains("usage")).collect::<Vec<_>>().join("\n\n")
+    );
     for event in gateway.wait_events(2).await {
         assert_eq!(attach_tests::gateway::quantity(&event, "output_tokens"), Some(4));
     }
@@ -126,7 +129,10 @@ async fn a_connection_to_the_engine_serves_many_requests_and_a_stale_one_none() 
     }
     // An engine that closes after each answer, without saying so.
     let text = samples::openai_chat_body(1, 1).to_string();
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{text}",
+        text.len()
+    );
     engine.set(Script::Raw(vec![Step::Bytes(head.into()), Step::Close]));
     for _ in 0..20 {
         assert_eq!(alice.post("/v1/chat/completions", &body).await.status, 200);

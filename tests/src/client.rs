@@ -77,9 +77,15 @@ impl Client {
     /// # Errors
     ///
     /// When no answer came.
-    pub async fn try_send(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Result<Stream, String> {
+    pub async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Result<Stream, String> {
         let send = async {
-            let stream = TcpStream::connect(("127.0.0.1", self.port)).await.map_err(|error| error.to_string())?;
+            let stream =
+                TcpStream::connect(("127.0.0.1", self.port)).await.map_err(|error| error.to_string())?;
             let _ = stream.set_nodelay(true);
             let (mut sender, connection) =
                 http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
@@ -94,7 +100,8 @@ impl Client {
                 request = request.header(name, value);
             }
             let request = request.body(Full::new(body.into())).map_err(|error| error.to_string())?;
-            let (head, body) = sender.send_request(request).await.map_err(|error| error.to_string())?.into_parts();
+            let (head, body) =
+                sender.send_request(request).await.map_err(|error| error.to_string())?.into_parts();
             Ok(Stream { status: head.status, headers: head.headers, body, connection })
         };
         tokio::time::timeout(PATIENCE, send).await.map_err(|_| "no answer in time".to_owned())?
@@ -109,7 +116,8 @@ impl Stream {
     /// When the body broke off.
     pub async fn next(&mut self) -> Result<Option<Bytes>, String> {
         loop {
-            let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await.map_err(|_| "no piece in time")?;
+            let frame =
+                tokio::time::timeout(PATIENCE, self.body.frame()).await.map_err(|_| "no piece in time")?;
             match frame {
                 None => return Ok(None),
                 Some(Err(error)) => return Err(error.to_string()),

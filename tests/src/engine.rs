@@ -241,7 +241,8 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Se
         let (name, value) = line.split_once(':')?;
         headers.entry(name.to_ascii_lowercase()).or_default().push(value.trim().to_owned());
     }
-    let length: usize = headers.get("content-length").map_or(Some(0), |values| values.first()?.parse().ok())?;
+    let length: usize =
+        headers.get("content-length").map_or(Some(0), |values| values.first()?.parse().ok())?;
     while buffer.len() < head_end + length {
         if stream.read_buf(buffer).await.ok()? == 0 {
             return None;
@@ -288,9 +289,7 @@ pub mod samples {
     /// Chunks of a chat stream of `output` tokens, the usage event before the end marker.
     pub fn openai_chunks(input: u64, output: u64) -> Vec<Bytes> {
         let event = |value: Value| Bytes::from(format!("data: {value}\n\n"));
-        let chunk = |choices: Value| {
-            json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "tiny", "choices": choices})
-        };
+        let chunk = |choices: Value| json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "tiny", "choices": choices});
         let mut chunks: Vec<Bytes> = (0..output)
             .map(|n| event(chunk(json!([{"index": 0, "delta": {"role": "assistant", "content": format!("t{n} ")}, "finish_reason": null}]))))
             .collect();
@@ -322,8 +321,12 @@ pub mod samples {
             Bytes::from(format!("event: {}\ndata: {value}\n\n", value["type"].as_str().unwrap_or_default()))
         };
         let mut chunks = vec![
-            event(json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant", "model": "tiny", "content": [], "stop_reason": null, "usage": {"input_tokens": input, "output_tokens": 0}}})),
-            event(json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})),
+            event(
+                json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant", "model": "tiny", "content": [], "stop_reason": null, "usage": {"input_tokens": input, "output_tokens": 0}}}),
+            ),
+            event(
+                json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+            ),
         ];
         chunks.extend((0..output).map(|n| {
             event(json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": format!("t{n} ")}}))

@@ -115,10 +115,18 @@ impl Setup {
     pub async fn start(&self) -> Gateway {
         let (port, admin_port) = (free_port(), free_port());
         let log = File::options().create(true).append(true).open(self.folder.path().join("gateway.log"));
-        let access_log = File::options().create(true).append(true).open(self.folder.path().join("access.log"));
+        let access_log =
+            File::options().create(true).append(true).open(self.folder.path().join("access.log"));
         let child = self
             .command()
-            .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--admin-port", &admin_port.to_string()])
+            .args([
+                "--host",
+                "127.0.0.1",
+                "--port",
+                &port.to_string(),
+                "--admin-port",
+                &admin_port.to_string(),
+            ])
             .arg("--state")
             .arg(self.state())
             .args(&self.arguments)
@@ -213,7 +221,8 @@ impl Gateway {
 
     /// Its end, when it ends in time by itself.
     pub async fn wait_end(&mut self, patience: Duration) -> ExitStatus {
-        eventually("the gateway ended", patience, async || self.child.try_wait().expect("our own child")).await
+        eventually("the gateway ended", patience, async || self.child.try_wait().expect("our own child"))
+            .await
     }
 }
 

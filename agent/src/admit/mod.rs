@@ -3,8 +3,8 @@
 mod accounts;
 mod breaker;
 mod counter;
-mod live;
 mod link;
+mod live;
 mod local;
 mod redis;
 mod script;
@@ -32,8 +32,13 @@ use attach_proto::{
     bundle::{Counter, Limit, Measure, QuotaOutage, QuotaStoreKind},
     id::{AgentId, ModelName, QuotaStoreId, TenantId},
 };
-use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 use live::Live;
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+};
 use ticket::Admittance;
 use tokio::{sync::mpsc, task::JoinHandle};
 use uuid::Uuid;
@@ -75,6 +80,7 @@ pub(crate) struct Admitter {
     local: Arc<LocalStore>,
     stores: RefCell<HashMap<QuotaStoreId, OpenStore>>,
     live: Live,
+    lost: Cell<u64>,
     settler: mpsc::Sender<Settled>,
     clock: Clock,
     agent: AgentId,
@@ -87,12 +93,19 @@ impl Admitter {
         clock: Clock,
         agent: AgentId,
     ) -> Self {
-        Self { local, stores: RefCell::default(), live: Live::new(), settler, clock, agent }
+        Self {
+            local,
+            stores: RefCell::default(),
+            live: Live::new(),
+            lost: Cell::new(0),
+            settler,
+            clock,
+            agent,
+        }
     }
 
     pub(crate) async fn admit(&self, grant: Grant, request_id: Rc<str>) -> Result<Ticket, NotAdmitted> {
-        let queue =
-            self.settler.clone().try_reserve_owned().map_err(|_| NotAdmitted::Overloaded)?;
+        let queue = self.settler.clone().try_reserve_owned().map_err(|_| NotAdmitted::Overloaded)?;
         let id = Uuid::now_v7();
         let mut admittance = Admittance { hold: None, standing: Vec::new(), output_cap: None, queue };
         let limits = applied(&grant);
@@ -101,7 +114,9 @@ impl Admitter {
         if limits.is_empty() {
             return Ok(self.ticket(grant, id, request_id, admittance));
         }
-        let (store, on_outage) = self.store_of(&grant.principal().tenant, grant.snapshot()).map_err(NotAdmitted::StoreUnavailable)?;
+        let (store, on_outage) = self
+            .store_of(&grant.principal().tenant, grant.snapshot())
+            .map_err(NotAdmitted::StoreUnavailable)?;
         let ask = Ask {
             id,
             tenant: grant.principal().tenant.clone(),
@@ -132,6 +147,16 @@ impl Admitter {
 
     fn ticket(&self, grant: Grant, id: Uuid, request_id: Rc<str>, admittance: Admittance) -> Ticket {
         Ticket::new(grant, id, self.clock.now(), self.agent.clone(), request_id, admittance)
+    }
+
+    /// Settlements that this core's stores gave up since this was last asked.
+    pub(crate) fn newly_lost(&self) -> u64 {
+        let of_store = |open: &OpenStore| match open.store.as_ref() {
+            QuotaStore::Local(_) => 0,
+            QuotaStore::Redis(store) => store.lost(),
+        };
+        let lost = self.stores.borrow().values().map(of_store).sum();
+        lost - self.lost.replace(lost).min(lost)
     }
 
     /// Keeps the reservations of requests in progress alive.
@@ -165,7 +190,8 @@ impl Admitter {
         let store = Rc::new(match &declared.kind {
             QuotaStoreKind::Local => QuotaStore::Local(Arc::clone(&self.local)),
             QuotaStoreKind::Redis { url, call_budget } => QuotaStore::Redis(
-                RedisStore::new(url, *call_budget, StoreClock::Own).map_err(|InvalidAddress| StoreFault::Unavailable)?,
+                RedisStore::new(url, *call_budget, StoreClock::Own)
+                    .map_err(|InvalidAddress| StoreFault::Unavailable)?,
             ),
         });
         let upkeep = tokio::task::spawn_local({

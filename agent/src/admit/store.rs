@@ -225,6 +225,10 @@ impl QuotaStore {
 
     /// Undoes an admission of which nobody knows whether it was carried out, its request too. It leaves a
     /// tombstone: an admission with this id that arrives later is refused.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "a Redis store releases what it lost by itself; tests ask for it")
+    )]
     pub(crate) async fn release(&self, tenant: &TenantId, id: Uuid) {
         match self {
             Self::Local(store) => store.release(tenant, id),
@@ -334,6 +338,7 @@ pub(crate) enum StoreClock {
     /// The process's monotonic clock for the local store, the server's `TIME` for a Redis.
     Own,
     /// Milliseconds, moved by whoever holds the other end.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests move time"))]
     Manual(Arc<AtomicU64>),
 }
 

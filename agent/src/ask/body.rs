@@ -25,7 +25,9 @@ const FALLBACK_MEMORY: usize = 1 << 30;
 /// Why a body could not be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyFault {
-    TooLarge { limit: usize },
+    TooLarge {
+        limit: usize,
+    },
     /// All bodies together fill their share of memory.
     NoRoom,
     TooSlow,
@@ -111,12 +113,13 @@ pub(crate) async fn collect(
 async fn next_frame(body: &mut Incoming) -> Result<Option<http_body::Frame<Bytes>>, BodyFault> {
     // The usual body is here already: no timer for it.
     let mut frame = body.frame();
-    let now = std::future::poll_fn(|context| {
-        std::task::Poll::Ready(std::pin::Pin::new(&mut frame).poll(context))
-    });
+    let now =
+        std::future::poll_fn(|context| std::task::Poll::Ready(std::pin::Pin::new(&mut frame).poll(context)));
     let polled = match now.await {
         std::task::Poll::Ready(polled) => polled,
-        std::task::Poll::Pending => tokio::time::timeout(BODY_IDLE, frame).await.map_err(|_| BodyFault::TooSlow)?,
+        std::task::Poll::Pending => {
+            tokio::time::timeout(BODY_IDLE, frame).await.map_err(|_| BodyFault::TooSlow)?
+        }
     };
     polled.transpose().map_err(|_| BodyFault::Broken)
 }

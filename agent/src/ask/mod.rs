@@ -6,4 +6,4 @@ mod route;
 
 pub(crate) use body::{BodyBudget, BodyFault, collect};
 pub(crate) use read::{Ask, AskFault, read, read_without_body};
-pub(crate) use route::{Classified, Dialect, Operation, Route, RouteFault, classify, dialect_of};
+pub(crate) use route::{Classified, Dialect, Operation, RouteFault, classify, dialect_of};

@@ -247,7 +247,9 @@ pub(crate) fn read(classified: Classified, body: Bytes, room: Room) -> Result<As
     // Ollama's `show` still takes the older `name`.
     let model = get("model").or_else(|| get("name").filter(|_| route.operation == Operation::Show));
     let name = match model {
-        Some(member) => member.string().ok_or(AskFault::Field { name: "model", problem: "must be a string" })?,
+        Some(member) => {
+            member.string().ok_or(AskFault::Field { name: "model", problem: "must be a string" })?
+        }
         None => return Err(AskFault::NoModel),
     };
     let stream = match get("stream") {
@@ -313,7 +315,10 @@ fn nested<'a>(
         None => Ok(None),
         Some(member) => TopLevel::parse_nested(member, read).map(Some).map_err(|fault| match fault {
             JsonFault::NotAnObject => AskFault::Field { name, problem: "must be an object" },
-            other => AskFault::Json(other),
+            JsonFault::NotUtf8 { .. }
+            | JsonFault::Invalid { .. }
+            | JsonFault::DuplicateKey { .. }
+            | JsonFault::CaseVariant { .. } => AskFault::Json(fault),
         }),
     }
 }

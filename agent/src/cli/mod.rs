@@ -20,22 +20,29 @@ use std::{
 };
 
 /// Verifies who calls your engine, enforces quotas, streams the answer through and counts the tokens.
-///
-/// Start it in front of Ollama:
-///
-///   OIDC_ISSUER=https://login.example.com/ OIDC_AUD=my-api attach-gateway
-///
-///   KEYS_FILE=keys.json attach-gateway --upstream <http://localhost:11434>
-///
-///   attach-gateway --config bundle.yaml
 #[derive(Debug, Parser)]
-#[command(name = "attach-gateway", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "attach-gateway",
+    version,
+    long_about = LONG_ABOUT,
+    after_long_help = AFTER_HELP,
+    args_conflicts_with_subcommands = true
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
 }
+
+const LONG_ABOUT: &str = "\
+Verifies who calls your engine, enforces quotas, streams the answer through and counts the tokens.
+
+Start it in front of Ollama:
+
+  OIDC_ISSUER=https://login.example.com/ OIDC_AUD=my-api attach-gateway
+  KEYS_FILE=keys.json attach-gateway --upstream http://localhost:8000
+  attach-gateway --config bundle.yaml";
 
 const AFTER_HELP: &str = "\
 Environment (a .env file in the working directory is read too; flags win over the environment, the environment \
@@ -80,8 +87,7 @@ pub(crate) struct ServeArgs {
     /// Port to listen on; 0 takes a free one
     #[arg(long, default_value_t = 8080)]
     pub(crate) port: u16,
-    /// The engine, as http://host:port [default: http://localhost:11434]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", help = "The engine [default: http://localhost:11434]")]
     pub(crate) upstream: Option<String>,
     /// Bundle file (YAML or JSON) with tenants, identity providers, keys, models, limits and upstreams; read again
     /// when it changes
@@ -135,5 +141,5 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     telemetry::start(&environment);
     let settings = Settings::new(args, &environment)?;
     let source = Source::new(settings.origin.clone(), environment);
-    start::serve(settings, source)
+    start::serve(&settings, source)
 }

@@ -113,7 +113,9 @@ fn is_stamped(name: &HeaderName) -> bool {
     let starts_with = |prefix: &str| {
         let name = name.as_str().as_bytes().get(..prefix.len());
         name.is_some_and(|name| {
-            name.iter().zip(prefix.bytes()).all(|(&byte, wanted)| byte == wanted || (byte == b'_' && wanted == b'-'))
+            name.iter()
+                .zip(prefix.bytes())
+                .all(|(&byte, wanted)| byte == wanted || (byte == b'_' && wanted == b'-'))
         })
     };
     starts_with(STAMPED_PREFIX) || starts_with(FORWARDED_PREFIX)
@@ -145,7 +147,6 @@ fn session(subject: &str, from_caller: &HeaderMap) -> String {
     let bytes = hash.as_ref().get(..SESSION_CHARACTERS / 2).unwrap_or_default();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -195,9 +196,16 @@ mod tests {
         );
         assert_eq!(headers.get_all("x-attach-user").iter().collect::<Vec<_>>(), ["auth0|alice"]);
         assert_eq!(headers["x-attach-tenant"], "acme");
-        for gone in
-            ["x_attach_user", "x-attach-anything", "authorization", "x-api-key", "cookie", "x-forwarded-for", "origin", "x-mine"]
-        {
+        for gone in [
+            "x_attach_user",
+            "x-attach-anything",
+            "authorization",
+            "x-api-key",
+            "cookie",
+            "x-forwarded-for",
+            "origin",
+            "x-mine",
+        ] {
             assert!(!headers.contains_key(gone), "{gone}");
         }
         assert_eq!(headers["x-stays"], "1");

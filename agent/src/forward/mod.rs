@@ -135,8 +135,7 @@ fn request_for(
 ) -> Request<Body> {
     let ask = ticket.ask();
     let body = ask.body_for(target.upstream.kind, target.engine_model.as_ref(), ticket.output_cap());
-    let mut headers =
-        headers::towards_engine(from_caller, ticket.principal(), request_id, ask.has_body());
+    let mut headers = headers::towards_engine(from_caller, ticket.principal(), request_id, ask.has_body());
     if let Some(host) = headers::host_of(&target.upstream.url) {
         headers.insert(header::HOST, host);
     }

@@ -16,16 +16,24 @@ const MAX_COLLECTED_BYTES: usize = 1 << 20;
 
 /// An engine's answer, ready to be sent on.
 pub(crate) enum Collected {
-    Whole { head: response::Parts, body: Bytes, reading: Reading },
+    Whole {
+        head: response::Parts,
+        body: Bytes,
+        reading: Reading,
+    },
     /// A stream, or too large to hold: it passes as it comes.
-    Passing { head: response::Parts, body: Box<MeteredBody> },
+    Passing {
+        head: response::Parts,
+        body: Box<MeteredBody>,
+    },
 }
 
 /// Takes the body of an answer; streams are handed on at once.
 pub(crate) async fn collect(mut answer: Answer) -> Result<Collected, Refusal> {
     let wire = wire_of(&answer);
     let succeeded = answer.head.status.is_success();
-    let mut scanner = wire.filter(|_| succeeded).map(|wire| Scanner::new(wire, answer.ticket.ask().hides_usage()));
+    let mut scanner =
+        wire.filter(|_| succeeded).map(|wire| Scanner::new(wire, answer.ticket.ask().hides_usage()));
     if succeeded && wire.is_some_and(|wire| !matches!(wire, Wire::Json(_))) {
         return Ok(pass(answer, scanner, Bytes::new()));
     }

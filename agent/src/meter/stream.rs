@@ -45,7 +45,12 @@ pub(crate) struct MeteredBody {
 enum Phase {
     Streaming,
     /// The end marker is here; it leaves when the usage event is durable.
-    Recording { durable: Durable, deadline: Pin<Box<Sleep>>, durability: Durability, end: Vec<Bytes> },
+    Recording {
+        durable: Durable,
+        deadline: Pin<Box<Sleep>>,
+        durability: Durability,
+        end: Vec<Bytes>,
+    },
     /// The end marker has left; what the engine still sends (a last blank line) goes on.
     Trailing,
     /// Nothing more comes, but for what is ready.
@@ -172,7 +177,8 @@ impl MeteredBody {
     }
 
     fn recorded(&mut self, is_durable: bool) {
-        let Phase::Recording { durability, end, .. } = std::mem::replace(&mut self.phase, Phase::Trailing) else {
+        let Phase::Recording { durability, end, .. } = std::mem::replace(&mut self.phase, Phase::Trailing)
+        else {
             return;
         };
         if is_durable || durability == Durability::Relaxed {
@@ -205,7 +211,8 @@ impl MeteredBody {
 
     fn end_in_error(&mut self, refusal: &Refusal, fault: EngineFault) {
         self.held = None;
-        let tail = self.scanner.as_ref().map(|scanner| scanner.error_tail(&refusal.message(), refusal.code()));
+        let tail =
+            self.scanner.as_ref().map(|scanner| scanner.error_tail(&refusal.message(), refusal.code()));
         match tail {
             // A stream can say that it failed. A body in one piece may have been promised a length.
             Some(tail) if self.is_stream => {
@@ -269,28 +276,37 @@ impl MeteredBody {
         }
     }
 
+    fn is_trailing(&self) -> bool {
+        matches!(self.phase, Phase::Trailing)
+    }
+
+    /// The engine's body does not come to its end.
+    fn stop_short(&mut self, fault: EngineFault) {
+        if self.is_trailing() {
+            // The caller has all of the answer.
+            self.held = None;
+            self.phase = Phase::Ended;
+        } else {
+            self.fail(fault);
+        }
+    }
+
     fn poll_engine(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match Pin::new(&mut self.engine).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.silence.last_byte = Instant::now();
                 if let Ok(data) = frame.into_data() {
-                    match self.phase {
-                        Phase::Trailing => self.ready.push_back(data),
-                        _ => self.take(data),
+                    if self.is_trailing() {
+                        self.ready.push_back(data);
+                    } else {
+                        self.take(data);
                     }
                 }
                 Poll::Ready(())
             }
             Poll::Ready(Some(Err(error))) => {
                 tracing::warn!("the engine's answer broke off: {error}");
-                match self.phase {
-                    // The caller has it all.
-                    Phase::Trailing => {
-                        self.held = None;
-                        self.phase = Phase::Ended;
-                    }
-                    _ => self.fail(EngineFault::Broken),
-                }
+                self.stop_short(EngineFault::Broken);
                 Poll::Ready(())
             }
             Poll::Ready(None) => {
@@ -299,13 +315,7 @@ impl MeteredBody {
             }
             Poll::Pending => {
                 ready!(self.silence.poll(context));
-                match self.phase {
-                    Phase::Trailing => {
-                        self.held = None;
-                        self.phase = Phase::Ended;
-                    }
-                    _ => self.fail(EngineFault::TimedOut),
-                }
+                self.stop_short(EngineFault::TimedOut);
                 Poll::Ready(())
             }
         }

@@ -46,7 +46,8 @@ pub(super) fn origin(
                     ));
                 }
             }
-            let host = v1::Bundle { upstreams: vec![upstream], quota_stores: vec![store], ..Default::default() };
+            let host =
+                v1::Bundle { upstreams: vec![upstream], quota_stores: vec![store], ..Default::default() };
             Some(BundleOrigin::File { path: path.clone(), host })
         }
         None => {
@@ -162,9 +163,7 @@ fn identity_provider(environment: &Environment, problems: &mut Vec<Problem>) -> 
 
 fn quota_store(environment: &Environment) -> v1::QuotaStore {
     let store = match environment.get("REDIS_URL") {
-        Some(url) => {
-            v1::quota_store::Store::Redis(v1::RedisStore { url: url.to_owned(), call_budget: None })
-        }
+        Some(url) => v1::quota_store::Store::Redis(v1::RedisStore { url: url.to_owned(), call_budget: None }),
         None => v1::quota_store::Store::Local(v1::LocalStore {}),
     };
     v1::QuotaStore { id: DEFAULT_ID.to_owned(), store: Some(store) }

@@ -49,7 +49,7 @@ fn parse(text: &str) -> Option<Url> {
     let loopback = match url.host()? {
         Host::Ipv4(address) if address.is_unspecified() => Some("127.0.0.1"),
         Host::Ipv6(address) if address.is_unspecified() => Some("[::1]"),
-        _ => None,
+        Host::Domain(_) | Host::Ipv4(_) | Host::Ipv6(_) => None,
     };
     if let Some(loopback) = loopback {
         url.set_host(Some(loopback)).ok()?;

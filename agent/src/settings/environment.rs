@@ -14,21 +14,29 @@ impl Environment {
         let file = folder.join(".env");
         if file.exists() {
             let unreadable = |why: String| {
-                Problem::new(file.display().to_string(), why, "Mend that line (NAME=value), or remove the file.")
+                Problem::new(
+                    file.display().to_string(),
+                    why,
+                    "Mend that line (NAME=value), or remove the file.",
+                )
             };
             let lines = dotenvy::from_path_iter(&file).map_err(|error| unreadable(error.to_string()))?;
             for (number, line) in lines.enumerate() {
-                let (name, value) = line.map_err(|error| match error {
+                let (name, value) = line.map_err(|error| {
                     // The text of the line stays out of the message: it may be a secret.
-                    dotenvy::Error::LineParse(_, _) => unreadable(format!("has a setting that is not NAME=value: number {}", number + 1)),
-                    other => unreadable(other.to_string()),
+                    if matches!(error, dotenvy::Error::LineParse(..)) {
+                        unreadable(format!("has a setting that is not NAME=value: number {}", number + 1))
+                    } else {
+                        unreadable(error.to_string())
+                    }
                 })?;
                 values.entry(name).or_insert(value);
             }
         }
-        values.extend(std::env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        }));
+        values.extend(
+            std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        );
         Ok(Self(values))
     }
 
@@ -62,7 +70,8 @@ mod tests {
 
     #[test]
     fn dot_env_is_read_and_the_process_environment_wins() {
-        let environment = read("ATTACH_TEST_ONLY_HERE=\"a b\"\nexport ATTACH_TEST_TWO=2 # why\nPATH=/nowhere\n").unwrap();
+        let environment =
+            read("ATTACH_TEST_ONLY_HERE=\"a b\"\nexport ATTACH_TEST_TWO=2 # why\nPATH=/nowhere\n").unwrap();
         assert_eq!(environment.get("ATTACH_TEST_ONLY_HERE"), Some("a b"));
         assert_eq!(environment.get("ATTACH_TEST_TWO"), Some("2"));
         assert_ne!(environment.get("PATH"), Some("/nowhere"));

@@ -108,7 +108,12 @@ mod tests {
 
     #[test]
     fn their_words_for_off_start_as_before() {
-        let off = [("MEM_BACKEND", "none"), ("USAGE_METERING", "null"), ("AUTH_BACKEND", "Auth0"), ("TEMPORAL_URL", "")];
+        let off = [
+            ("MEM_BACKEND", "none"),
+            ("USAGE_METERING", "null"),
+            ("AUTH_BACKEND", "Auth0"),
+            ("TEMPORAL_URL", ""),
+        ];
         assert_eq!(refused(&Environment::from(off)), []);
     }
 }

@@ -11,7 +11,6 @@ mod incumbent;
 pub(crate) use bundle::{BundleOrigin, complete};
 pub(crate) use environment::Environment;
 
-
 use crate::cli::ServeArgs;
 use std::{
     fmt,

@@ -106,9 +106,21 @@ limits:
             ("MEASURE_TOTAL_TOKENS", "MEASURE_JOY", "limits[0].measure"),
             ("https://login.example.com/", "login.example.com", "identity_providers[0].issuer"),
             ("audiences: [api]", "audiences: []", "identity_providers[0].audiences: needs at least one"),
-            ("audiences: [api]", "audiences: [api]\n    tenant: other", "identity_providers[0].tenant: there is no tenant"),
-            ("audiences: [api]", "audiences: [api]\n    algorithms: [HS256]", "identity_providers[0].algorithms[0]"),
-            ("audiences: [api]", "audiences: [api]\n    claims: {user: sub}", "identity_providers[0].claims.user"),
+            (
+                "audiences: [api]",
+                "audiences: [api]\n    tenant: other",
+                "identity_providers[0].tenant: there is no tenant",
+            ),
+            (
+                "audiences: [api]",
+                "audiences: [api]\n    algorithms: [HS256]",
+                "identity_providers[0].algorithms[0]",
+            ),
+            (
+                "audiences: [api]",
+                "audiences: [api]\n    claims: {user: sub}",
+                "identity_providers[0].claims.user",
+            ),
         ] {
             let error = check("bundle.yaml", &SMALL.replace(from, to)).unwrap_err();
             assert!(error.contains(expected), "{to}: {error}");

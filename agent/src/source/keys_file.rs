@@ -20,7 +20,8 @@ struct KeysFile {
 /// edited, and usage can be told apart by key.
 pub(super) fn read(path: &Path, bundle: &v1::Bundle) -> Result<Vec<v1::ApiKey>, FileFault> {
     let text = read_text(path)?;
-    let malformed = |field: String, problem: String| FileFault::Malformed { path: path.to_owned(), field, problem };
+    let malformed =
+        |field: String, problem: String| FileFault::Malformed { path: path.to_owned(), field, problem };
     let mut json = serde_json::Deserializer::from_str(&text);
     let file: KeysFile = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         malformed(error.path().to_string(), format!("{}; write {{\"keys\": [\"sk-…\"]}}", error.inner()))
@@ -31,10 +32,17 @@ pub(super) fn read(path: &Path, bundle: &v1::Bundle) -> Result<Vec<v1::ApiKey>, 
     for (index, key) in file.keys.iter().enumerate() {
         let field = || format!("keys[{index}]");
         if key.is_empty() || !key.chars().all(|c| c.is_ascii_graphic()) {
-            return Err(malformed(field(), "must be printable ASCII without white space, to fit a header".to_owned()));
+            return Err(malformed(
+                field(),
+                "must be printable ASCII without white space, to fit a header".to_owned(),
+            ));
         }
         if key.len() < GOOD_KEY_CHARACTERS {
-            tracing::warn!("{}: {} is shorter than {GOOD_KEY_CHARACTERS} characters", path.display(), field());
+            tracing::warn!(
+                "{}: {} is shorter than {GOOD_KEY_CHARACTERS} characters",
+                path.display(),
+                field()
+            );
         }
         let sha256 = hexadecimal(digest(&SHA256, key.as_bytes()).as_ref());
         if keys.iter().any(|earlier| earlier.sha256 == sha256) {
@@ -78,7 +86,14 @@ mod tests {
     fn a_mistake_is_told_with_its_place_and_without_the_key() {
         let error = read_json(r#"{"keys": ["sk-abcdefgh", "hunter two"]}"#).unwrap_err();
         assert!(error.contains("keys[1]") && !error.contains("hunter two"), "{error}");
-        for bad in ["", "[]", r#"{"keys": "sk-abcdefgh"}"#, r#"{"kees": []}"#, r#"{"keys": [1]}"#, r#"{"keys": []} x"#] {
+        for bad in [
+            "",
+            "[]",
+            r#"{"keys": "sk-abcdefgh"}"#,
+            r#"{"kees": []}"#,
+            r#"{"keys": [1]}"#,
+            r#"{"keys": []} x"#,
+        ] {
             assert!(read_json(bad).is_err(), "{bad}");
         }
     }

@@ -59,7 +59,9 @@ impl Source {
     /// Reads and validates. Numbers the bundle when it has no revision of its own.
     pub(crate) fn load(&mut self) -> Result<Snapshot, SourceFault> {
         let (wire, name) = match &self.origin {
-            BundleOrigin::File { path, host } => (complete(file::read(path)?, host), path.display().to_string()),
+            BundleOrigin::File { path, host } => {
+                (complete(file::read(path)?, host), path.display().to_string())
+            }
             BundleOrigin::Expanded { bundle, keys_file: None } => (bundle.clone(), "settings".to_owned()),
             BundleOrigin::Expanded { bundle, keys_file: Some(path) } => {
                 let mut bundle = bundle.clone();
@@ -82,16 +84,22 @@ impl Source {
     }
 
     /// What the engines want to be told, by the names of variables: a bundle holds no secret of a host.
-    fn credentials(&self, bundle: &Bundle, name: &str) -> Result<HashMap<UpstreamId, HeaderValue>, SourceFault> {
-        let named = bundle.upstreams.iter().enumerate().filter_map(|(index, upstream)| {
-            Some((index, &upstream.id, upstream.credential_env.as_deref()?))
-        });
+    fn credentials(
+        &self,
+        bundle: &Bundle,
+        name: &str,
+    ) -> Result<HashMap<UpstreamId, HeaderValue>, SourceFault> {
+        let named =
+            bundle.upstreams.iter().enumerate().filter_map(|(index, upstream)| {
+                Some((index, &upstream.id, upstream.credential_env.as_deref()?))
+            });
         let credential = |(index, id, variable): (usize, &UpstreamId, &str)| {
             let invalid = |problem: String| SourceFault::Invalid {
                 origin: name.to_owned(),
                 invalid: Invalid { path: format!("upstreams[{index}].credential_env"), problem },
             };
-            let secret = self.environment.get(variable).ok_or_else(|| invalid(format!("{variable} is not set")))?;
+            let secret =
+                self.environment.get(variable).ok_or_else(|| invalid(format!("{variable} is not set")))?;
             let mut header = HeaderValue::try_from(format!("Bearer {secret}"))
                 .map_err(|_| invalid(format!("{variable} does not fit into a header")))?;
             header.set_sensitive(true);
@@ -120,7 +128,11 @@ impl Source {
             seen = now;
             match self.load() {
                 Ok(snapshot) => {
-                    tracing::info!(bundle.revision = snapshot.bundle().revision.0, "{} acts now", path.display());
+                    tracing::info!(
+                        bundle.revision = snapshot.bundle().revision.0,
+                        "{} acts now",
+                        path.display()
+                    );
                     snapshots.send_replace(Arc::new(snapshot));
                 }
                 Err(fault) => {

@@ -17,11 +17,9 @@ mod sums;
 mod table;
 mod writer;
 
-pub(crate) use command::{UsageArgs, UsageError, run};
-pub(crate) use spool::{
-    CoreQueue, CoreReports, Entry, PushError, Report, SpoolFault, SpoolHandle, SpoolStats,
-};
-pub(crate) use writer::{SpoolWriter, StartError};
+pub(crate) use command::{UsageArgs, run};
+pub(crate) use spool::{CoreQueue, CoreReports, Entry, Report, SpoolFault, SpoolHandle};
+pub(crate) use writer::SpoolWriter;
 
 #[cfg(test)]
 mod tests;

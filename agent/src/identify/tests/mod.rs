@@ -98,7 +98,7 @@ fn bundle(revision: u64, providers: Vec<IdentityProvider>, keys: Vec<ApiKey>) ->
         on_quota_outage: QuotaOutage::Deny,
         durability: Durability::Strict,
     };
-    Snapshot::new(Bundle {
+    let bundle = Bundle {
         revision: Revision(revision),
         tenants: vec![tenant("acme"), tenant("globex")],
         quota_stores: vec![QuotaStore { id: "local".parse().unwrap(), kind: QuotaStoreKind::Local }],
@@ -108,7 +108,8 @@ fn bundle(revision: u64, providers: Vec<IdentityProvider>, keys: Vec<ApiKey>) ->
         limits: Vec::new(),
         access_rules: Vec::new(),
         upstreams: Vec::new(),
-    })
+    };
+    Snapshot::new(bundle, std::collections::HashMap::new())
 }
 
 fn claims(issuer: &str) -> Value {

@@ -7,7 +7,7 @@ mod trouble;
 use super::{
     directory::{self, SpoolDirectory},
     orphans::{self, Tended},
-    spool::MAX_QUEUED_BYTES,
+    spool::{MAX_QUEUED_BYTES, PushError},
     *,
 };
 use crate::clock::Clock;
@@ -139,7 +139,7 @@ fn tend_when_free(state: &Path, found: &directory::Found, now: &str, stop: &Atom
     loop {
         match orphans::tend(state, found, &clock_at(now), stop).unwrap() {
             Tended::Held if Instant::now() < deadline => thread::sleep(Duration::from_millis(5)),
-            tended => return tended,
+            tended @ (Tended::Held | Tended::Kept | Tended::Removed) => return tended,
         }
     }
 }

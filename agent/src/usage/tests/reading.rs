@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::usage::{
+    command::UsageError,
     directory::SpoolDirectory,
     rollup::{Tally, amount, key, roll_up},
     store::Store,
