@@ -39,9 +39,7 @@ impl<'a> Token<'a> {
             text.rsplit_once('.').ok_or(IdentityFault::Malformed { part: "number of parts" })?;
         let (header, payload) =
             signed.split_once('.').ok_or(IdentityFault::Malformed { part: "number of parts" })?;
-        if payload.contains('.') {
-            return Err(IdentityFault::Malformed { part: "number of parts" });
-        }
+        // A fourth part would lie in the payload's, whose alphabet has no dot.
         Ok(Self {
             header: Header::parse(&decode(header, "header")?)?,
             payload: decode(payload, "payload")?,

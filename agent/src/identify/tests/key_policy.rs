@@ -6,6 +6,7 @@ use super::super::{
 };
 use super::mint::{TestKey, b64};
 use attach_proto::bundle::Algorithm;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 fn with(key: &TestKey, name: &str, value: Value) -> Value {
@@ -24,6 +25,19 @@ fn a_key_that_may_not_verify_is_refused_for_its_own_reason_and_its_twin_is_not()
         json!(b64(n))
     };
     let off_curve = with(&p256, "y", TestKey::p256("other").jwk()["y"].clone());
+    // The same bytes of the point, parted elsewhere; the same key, wrapped as a certificate wraps it.
+    let parted_elsewhere = {
+        let part = |name: &str| URL_SAFE_NO_PAD.decode(p256.jwk()[name].as_str().unwrap()).unwrap();
+        let point = [part("x"), part("y")].concat();
+        let mut jwk = with(&p256, "x", json!(b64(&point[..31])));
+        jwk["y"] = json!(b64(&point[31..]));
+        jwk
+    };
+    let wrapped = {
+        let x = URL_SAFE_NO_PAD.decode(ed.jwk()["x"].as_str().unwrap()).unwrap();
+        let prefix = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+        with(&ed, "x", json!(b64([&prefix[..], &x].concat())))
+    };
     let cases: Vec<(&str, Value, Result<(), KeyFault>)> = vec![
         ("RSA", rsa.jwk(), Ok(())),
         ("P-256", p256.jwk(), Ok(())),
@@ -51,6 +65,10 @@ fn a_key_that_may_not_verify_is_refused_for_its_own_reason_and_its_twin_is_not()
         ("off the curve", off_curve, Err(KeyFault::Invalid)),
         ("short coordinate", with(&p256, "x", json!(b64([1; 31]))), Err(KeyFault::Invalid)),
         ("short Ed25519", with(&ed, "x", json!(b64([1; 31]))), Err(KeyFault::Invalid)),
+        ("coordinates parted elsewhere", parted_elsewhere, Err(KeyFault::Invalid)),
+        ("wrapped Ed25519", wrapped, Err(KeyFault::Invalid)),
+        ("ROCA", with(&rsa, "n", json!(b64(roca_modulus(1)))), Err(KeyFault::Roca)),
+        ("no ROCA", with(&rsa, "n", json!(b64(roca_modulus(3)))), Ok(())),
         ("2040 bits", with(&rsa, "n", modulus(255, 0x11)), Err(KeyFault::ModulusSize(2040))),
         ("8200 bits", with(&rsa, "n", modulus(1025, 0x11)), Err(KeyFault::ModulusSize(8200))),
         ("e 1", with(&rsa, "e", json!("AQ")), Err(KeyFault::Exponent)),
@@ -68,6 +86,26 @@ fn a_key_that_may_not_verify_is_refused_for_its_own_reason_and_its_twin_is_not()
     }
     let twice = format!("{{\"kty\":\"oct\",{}", &rsa.jwk().to_string()[1..]);
     assert_eq!(Key::parse(twice.as_bytes()).unwrap_err(), KeyFault::NotAnObject);
+}
+
+/// A multiple of the small primes, and `rest`: 1 is a power of 65537 modulo each of them, 3 is not modulo 3.
+fn roca_modulus(rest: u8) -> Vec<u8> {
+    let is_prime = |n: &u32| (2..*n).all(|divisor| n % divisor != 0);
+    let mut modulus = vec![1_u8];
+    for prime in (3..=167_u32).filter(is_prime) {
+        let mut carry = 0;
+        for byte in modulus.iter_mut().rev() {
+            carry += u32::from(*byte) * prime;
+            *byte = carry.to_le_bytes()[0];
+            carry >>= 8;
+        }
+        if carry > 0 {
+            modulus.insert(0, u8::try_from(carry).unwrap());
+        }
+    }
+    modulus.resize(257, 0);
+    modulus[256] = rest;
+    modulus
 }
 
 #[test]
