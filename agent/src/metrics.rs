@@ -22,7 +22,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
 
 /// Series of tokens by user and model. A thousand users with ten models each, at some hundred bytes; beyond it, users
 /// are counted together as `other`.
@@ -49,7 +49,7 @@ pub(crate) struct Metrics {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
-    operation: String,
+    operation: Cow<'static, str>,
     outcome: &'static str,
 }
 
@@ -61,7 +61,7 @@ struct RefusalLabels {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OperationLabels {
-    operation: String,
+    operation: Cow<'static, str>,
 }
 
 impl Metrics {
@@ -134,7 +134,7 @@ impl Metrics {
     }
 
     pub(crate) fn settled(&self, event: &UsageEvent, is_metered: bool) {
-        let operation = event.operation.to_string();
+        let operation = event.operation.clone();
         let labels = RequestLabels { operation: operation.clone(), outcome: event.outcome.name() };
         self.requests.get_or_create(&labels).inc();
         if !is_metered {

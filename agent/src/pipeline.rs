@@ -15,7 +15,7 @@ use crate::{
     refusal::Refusal,
     snapshot::Snapshot,
 };
-use attach_proto::bundle::Measure;
+use attach_proto::{bundle::Measure, id::ModelName};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
@@ -42,7 +42,7 @@ pub(crate) struct Pipeline {
 struct Known {
     principal: Option<Rc<Principal>>,
     operation: Option<Operation>,
-    model: Option<String>,
+    model: Option<ModelName>,
 }
 
 impl Pipeline {
@@ -92,7 +92,7 @@ impl Pipeline {
         known.principal = Some(Rc::clone(&principal));
 
         let ask = self.read(classified, body).await?;
-        known.model = ask.model().map(ToString::to_string);
+        known.model = ask.model().cloned();
 
         let grant = authorize(principal, ask, Arc::clone(&snapshot))?;
         if grant.ask().route().operation == Operation::Models && !snapshot.bundle().models.is_empty() {
@@ -144,7 +144,7 @@ impl Pipeline {
             request_id: &request_id.text,
             principal: known.principal.as_deref(),
             operation: known.operation.map(Operation::name),
-            model: known.model.as_deref(),
+            model: known.model.as_ref().map(ModelName::as_str),
             refusal,
         });
         let mut headers = HeaderMap::new();

@@ -1,8 +1,11 @@
 //! Which engine serves it: model → upstreams that have it → the least loaded by weight.
 
-use crate::{admit::Ticket, snapshot::Snapshot};
+use crate::{
+    admit::Ticket,
+    snapshot::{Snapshot, canonical_model},
+};
 use attach_proto::{
-    bundle::Upstream,
+    bundle::{ModelTarget, Upstream},
     id::{ModelName, UpstreamId},
 };
 use std::{
@@ -20,7 +23,7 @@ const SHUN: Duration = Duration::from_secs(1);
 /// Where a request goes.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    pub(crate) upstream: Upstream,
+    pub(crate) upstream: Arc<Upstream>,
     /// The engine's name of the model; `None` for requests without one.
     pub(crate) engine_model: Option<ModelName>,
 }
@@ -69,6 +72,18 @@ impl Engines {
         if targets.is_empty() {
             return Err(NoRoute::NoUpstream);
         }
+        if targets.len() > 1 {
+            self.sort(&mut targets);
+        }
+        targets
+            .into_iter()
+            .find_map(|target| Some((self.take_place(&target.upstream)?, target)))
+            .map(|(place, target)| (target, place))
+            .ok_or(NoRoute::Busy)
+    }
+
+    /// The least loaded first, by weight; those that could not be reached last.
+    fn sort(&self, targets: &mut [Target]) {
         let now = self.milliseconds();
         targets.sort_by_cached_key(|target| {
             let load = self.load(&target.upstream.id);
@@ -77,11 +92,6 @@ impl Engines {
             // In thousandths, so that weights of small numbers tell.
             (is_shunned, (in_flight + 1) * 1000 / u64::from(target.upstream.weight.max(1)))
         });
-        targets
-            .into_iter()
-            .find_map(|target| Some((self.take_place(&target.upstream)?, target)))
-            .map(|(place, target)| (target, place))
-            .ok_or(NoRoute::Busy)
     }
 
     pub(crate) fn shun(&self, upstream: &UpstreamId) {
@@ -111,29 +121,23 @@ impl Engines {
 
 fn candidates(ticket: &Ticket) -> Vec<Target> {
     let snapshot: &Snapshot = ticket.snapshot();
+    let to = |upstream: &Arc<Upstream>, engine_model: Option<&ModelName>| Target {
+        upstream: Arc::clone(upstream),
+        engine_model: engine_model.cloned(),
+    };
     let Some(model) = ticket.model() else {
-        return snapshot
-            .bundle()
-            .upstreams
-            .first()
-            .map(|upstream| Target { upstream: upstream.clone(), engine_model: None })
-            .into_iter()
-            .collect();
+        return snapshot.upstreams().first().map(|upstream| to(upstream, None)).into_iter().collect();
     };
     if let Some(declared) = &model.declared {
-        let target = |target: &attach_proto::bundle::ModelTarget| {
-            let upstream = snapshot.upstream(&target.upstream)?.clone();
-            Some(Target { upstream, engine_model: Some(target.engine_model.clone()) })
-        };
+        let target =
+            |target: &ModelTarget| Some(to(snapshot.upstream(&target.upstream)?, Some(&target.engine_model)));
         return declared.targets.iter().filter_map(target).collect();
     }
     // Names pass through as they were asked for: the engine knows best what it calls its models.
-    let serves = |upstream: &&Upstream| {
-        let is_it =
-            |name: &ModelName| crate::snapshot::canonical_model(name.as_str()) == model.canonical.as_str();
+    let serves = |upstream: &&Arc<Upstream>| {
+        let is_it = |name: &ModelName| canonical_model(name.as_str()) == model.canonical.as_str();
         upstream.models.is_empty() || upstream.models.iter().any(is_it)
     };
     let asked = ticket.ask().model();
-    let upstreams = snapshot.bundle().upstreams.iter().filter(serves);
-    upstreams.map(|upstream| Target { upstream: upstream.clone(), engine_model: asked.cloned() }).collect()
+    snapshot.upstreams().iter().filter(serves).map(|upstream| to(upstream, asked)).collect()
 }

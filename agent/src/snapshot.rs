@@ -5,7 +5,7 @@ use attach_proto::{
     id::{QuotaStoreId, TenantId, UpstreamId},
 };
 use http::HeaderValue;
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 #[derive(Debug)]
 pub(crate) struct Snapshot {
@@ -18,7 +18,8 @@ pub(crate) struct Snapshot {
     models: HashMap<String, usize>,
     limits: HashMap<TenantId, Vec<usize>>,
     access_rules: HashMap<TenantId, Vec<usize>>,
-    upstreams: HashMap<UpstreamId, usize>,
+    /// Shared with the requests that are on their way to one.
+    upstreams: Vec<Arc<Upstream>>,
     /// `Authorization` for the engines that want one.
     credentials: HashMap<UpstreamId, HeaderValue>,
 }
@@ -55,7 +56,7 @@ impl Snapshot {
             models,
             limits: group_by(bundle.limits.iter().map(|limit| limit.tenant.clone())),
             access_rules: group_by(bundle.access_rules.iter().map(|rule| rule.tenant.clone())),
-            upstreams: index_by(bundle.upstreams.iter().map(|upstream| upstream.id.clone())),
+            upstreams: bundle.upstreams.iter().cloned().map(Arc::new).collect(),
             credentials,
             bundle,
         }
@@ -102,8 +103,13 @@ impl Snapshot {
         self.credentials.get(upstream)
     }
 
-    pub(crate) fn upstream(&self, id: &UpstreamId) -> Option<&Upstream> {
-        self.bundle.upstreams.get(*self.upstreams.get(id)?)
+    /// A host has few engines, so a look at each is the fastest index.
+    pub(crate) fn upstream(&self, id: &UpstreamId) -> Option<&Arc<Upstream>> {
+        self.upstreams.iter().find(|upstream| upstream.id == *id)
+    }
+
+    pub(crate) fn upstreams(&self) -> &[Arc<Upstream>] {
+        &self.upstreams
     }
 }
 

@@ -104,7 +104,7 @@ impl Forwarder {
                 }
             };
             fault = Some(failed);
-            tried.push(target.upstream.id);
+            tried.push(target.upstream.id.clone());
         }
         Err(fail(ticket, fault.unwrap_or(EngineFault::Unreachable)))
     }
