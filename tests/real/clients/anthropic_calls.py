@@ -1,0 +1,32 @@
+"""The official anthropic client: one JSON line for each request, with the counts that it was given.
+
+usage: anthropic_calls.py BASE_URL KEY MODEL ID_PREFIX
+"""
+
+import json
+import sys
+
+from anthropic import Anthropic
+
+base_url, key, model, prefix = sys.argv[1:]
+client = Anthropic(base_url=base_url, api_key=key, max_retries=0, timeout=60)
+# The same text each time, so that runs can be compared.
+SAME = {"model": model, "temperature": 0, "max_tokens": 16}
+MESSAGES = [{"role": "user", "content": "The three largest oceans are the Pacific, the Atlantic and"}]
+
+
+def sent(kind):
+    return {"extra_headers": {"X-Request-Id": f"{prefix}-{kind}"}}
+
+
+def tell(kind, message):
+    line = {"kind": kind, "request_id": f"{prefix}-{kind}"}
+    line["text"] = "".join(block.text for block in message.content)
+    line["input"], line["output"] = message.usage.input_tokens, message.usage.output_tokens
+    print(json.dumps(line), flush=True)
+
+
+tell("messages", client.messages.create(messages=MESSAGES, **SAME, **sent("messages")))
+
+with client.messages.stream(messages=MESSAGES, **SAME, **sent("messages-stream")) as stream:
+    tell("messages-stream", stream.get_final_message())
