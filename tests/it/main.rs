@@ -1,6 +1,7 @@
 //! The whole-system tests, a module for each promise.
 
 mod bad_input;
+mod durability;
 mod ends;
 mod first_commands;
 mod identity;
