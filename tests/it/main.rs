@@ -8,6 +8,7 @@
 )]
 
 mod bad_input;
+mod durability;
 mod ends;
 mod first_commands;
 mod identity;

@@ -53,10 +53,16 @@ pub(crate) async fn run_as_written(world: Rc<World>) {
         let printed = shell.run(curl, port);
         assert!(printed.starts_with("HTTP/1.1 200"), "{printed}");
         assert!(printed.contains("ratelimit-limit-tokens: 60000"), "the limit when none is set: {printed}");
-        let lines: Vec<serde_json::Value> =
-            printed.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let lines: Vec<serde_json::Value> = printed
+            .lines()
+            .filter(|line| line.starts_with('{'))
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
         let text: String = lines.iter().filter_map(|line| line["message"]["content"].as_str()).collect();
-        assert!(!text.trim().is_empty() && lines.last().is_some_and(|last| last["done"] == true), "{printed}");
+        assert!(
+            !text.trim().is_empty() && lines.last().is_some_and(|last| last["done"] == true),
+            "{printed}"
+        );
         let usage = shell.run("attach-gateway usage", port);
         assert!(usage.contains("alice") && usage.contains("llama3"), "{usage}");
     }
@@ -70,7 +76,9 @@ pub(crate) async fn run_as_written(world: Rc<World>) {
         assert!(printed.contains("completion_tokens=24"), "{printed}");
     }
 
-    let env = format!("OIDC_ISSUER={without_slash}\nOIDC_AUD=test-api\nMAX_TOKENS_PER_MIN=none\nMEM_BACKEND=none\n");
+    let env = format!(
+        "OIDC_ISSUER={without_slash}\nOIDC_AUD=test-api\nMAX_TOKENS_PER_MIN=none\nMEM_BACKEND=none\n"
+    );
     shell.write(".env", &env);
     shell.set("JWT", &world.issuer.token("alice"));
     shell.run("cat .env", port);
@@ -87,7 +95,9 @@ pub(crate) async fn run_as_written(world: Rc<World>) {
 async fn answers_end_soon(world: &World) {
     let owner = attach_tests::Client::new(world.ollama.port());
     let parameters = json!({"num_predict": 24, "num_thread": 1, "seed": 1, "temperature": 0});
-    let answer = owner.post("/api/create", &json!({"model": "llama3", "from": "tiny", "parameters": parameters})).await;
+    let answer = owner
+        .post("/api/create", &json!({"model": "llama3", "from": "tiny", "parameters": parameters}))
+        .await;
     assert!(answer.text().contains("success"), "{}", answer.text());
 }
 
@@ -123,7 +133,8 @@ impl Shell {
     /// What it printed.
     fn run(&self, line: &str, port: u16) -> String {
         let output = self.command(&placed(line, port)).output().expect("bash runs");
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         println!("{}", text.trim_end());
         assert!(output.status.success(), "{line}: {}", output.status);
         text

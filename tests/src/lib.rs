@@ -14,12 +14,14 @@
 )]
 
 pub mod client;
+pub mod disk;
 pub mod engine;
 pub mod gateway;
 pub mod issuer;
 pub mod redis;
 
 pub use client::{Answer, Client};
+pub use disk::Disk;
 pub use engine::{Engine, Script};
 pub use gateway::Gateway;
 pub use issuer::Issuer;

@@ -49,7 +49,7 @@ enum Phase {
         durable: Durable,
         deadline: Pin<Box<Sleep>>,
         durability: Durability,
-        end: Vec<Bytes>,
+        end: Ending,
     },
     /// The end marker has left; what the engine still sends (a last blank line) goes on.
     Trailing,
@@ -57,6 +57,15 @@ enum Phase {
     Ended,
     /// The framing of the answer has no way to say that it failed, so the connection must.
     Aborting(EngineFault),
+}
+
+/// What leaves when the usage event is durable.
+enum Ending {
+    /// The engine's own, which the scanner holds until then: an answer that can't be recorded ends in an error, and
+    /// only a scanner that has not given it away can tell where that error has to go on.
+    Engines,
+    /// The one that we made, at a limit.
+    Ours(Bytes),
 }
 
 /// The body ended in a way that only closing the connection can tell.
@@ -162,10 +171,9 @@ impl MeteredBody {
 
     /// Settles, and holds the end back until the event is durable.
     fn record(&mut self, outcome: Outcome) {
-        let end = match (&mut self.scanner, outcome) {
-            (Some(scanner), Outcome::Cut) => vec![length_tail(scanner, self.ticket.as_ref())],
-            (Some(scanner), _) => scanner.take_held(),
-            (None, _) => Vec::new(),
+        let end = match (&self.scanner, outcome) {
+            (Some(scanner), Outcome::Cut) => Ending::Ours(length_tail(scanner, self.ticket.as_ref())),
+            _ => Ending::Engines,
         };
         let Some(mut ticket) = self.ticket.take() else { return self.finish() };
         if let Some(scanner) = &self.scanner {
@@ -182,7 +190,11 @@ impl MeteredBody {
             return;
         };
         if is_durable || durability == Durability::Relaxed {
-            self.ready.extend(end);
+            match (end, &mut self.scanner) {
+                (Ending::Ours(tail), _) => self.ready.push_back(tail),
+                (Ending::Engines, Some(scanner)) => self.ready.extend(scanner.take_held()),
+                (Ending::Engines, None) => {}
+            }
             if self.held.is_none() {
                 self.finish();
             }

@@ -160,12 +160,14 @@ impl Store {
         if found < acknowledged {
             return Err(StoreError::Lost { path: store.path, acknowledged, found });
         }
-        if found > acknowledged {
-            store.transaction(|transaction| {
+        store.transaction(|transaction| {
+            if found > acknowledged {
                 transaction.execute("delete from ev where seq > ?1", [acknowledged])?;
-                set_meta(transaction, "last_seq", acknowledged)
-            })?;
-        }
+                set_meta(transaction, "last_seq", acknowledged)?;
+            }
+            // Written although it is the same: a file that took no commit and no sync is not known to work again.
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)
+        })?;
         store.checkpoint(Checkpoint::Truncate)?;
         Ok(store)
     }
