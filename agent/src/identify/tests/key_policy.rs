@@ -90,7 +90,7 @@ fn a_key_that_may_not_verify_is_refused_for_its_own_reason_and_its_twin_is_not()
 
 /// A multiple of the small primes, and `rest`: 1 is a power of 65537 modulo each of them, 3 is not modulo 3.
 fn roca_modulus(rest: u8) -> Vec<u8> {
-    let is_prime = |n: &u32| (2..*n).all(|divisor| n % divisor != 0);
+    let is_prime = |n: &u32| (2..*n).all(|divisor| !n.is_multiple_of(divisor));
     let mut modulus = vec![1_u8];
     for prime in (3..=167_u32).filter(is_prime) {
         let mut carry = 0;
