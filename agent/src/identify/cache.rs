@@ -63,3 +63,43 @@ impl Entry {
             && self.keys.as_ref().is_none_or(|(keys, generation)| keys.is_current(*generation, now))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use attach_proto::usage::PrincipalKind;
+
+    fn hash(number: usize) -> [u8; 32] {
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&number.to_le_bytes());
+        hash
+    }
+
+    #[test]
+    fn a_flood_of_callers_is_bounded_and_who_calls_again_and_again_stays() {
+        let principal = Rc::new(Principal {
+            tenant: "acme".parse().unwrap(),
+            kind: PrincipalKind::User,
+            subject: "alice".to_owned(),
+            issuer: None,
+            provider: None,
+            key: None,
+            groups: Vec::new(),
+            project: None,
+            forwarded_claims: None,
+        });
+        let entry = || Entry {
+            principal: Rc::clone(&principal),
+            revision: Revision(1),
+            valid_until: i64::MAX,
+            keys: None,
+        };
+        let mut callers = VerifiedCallers::default();
+        for number in 0..10 * HALF {
+            callers.insert(hash(number), entry());
+            assert!(callers.get(&hash(0), Revision(1), Timestamp::UNIX_EPOCH).is_some(), "{number}");
+        }
+        assert!(callers.young.len() + callers.old.len() <= 2 * HALF);
+        assert!(callers.get(&hash(1), Revision(1), Timestamp::UNIX_EPOCH).is_none());
+    }
+}

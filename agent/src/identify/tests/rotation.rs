@@ -204,3 +204,17 @@ async fn issuers_that_stay_in_a_new_bundle_are_left_alone_and_those_that_go_are_
     assert_eq!(staying.requests(), asked);
     assert_eq!(world.headers(&[("x-api-key", "sk-good")]).await.unwrap_err().code(), "unknown_api_key");
 }
+
+#[tokio::test]
+async fn an_issuer_that_is_gone_from_the_bundle_is_asked_no_more() {
+    let issuer = TestIssuer::start(&[&TestKey::p256("k")]).await;
+    let pace = Pace { refresh: Duration::from_millis(20), ..quick() };
+    let world =
+        World::with(bundle(1, vec![provider("idp", "acme", &issuer.url, AUDIENCE)], Vec::new()), pace);
+    eventually("it is asked now and then", || issuer.requests() > 4).await;
+    world.issuers.apply(&bundle(2, Vec::new(), Vec::new()));
+    sleep(Duration::from_millis(100)).await;
+    let asked = issuer.requests();
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(issuer.requests(), asked);
+}
