@@ -17,6 +17,7 @@ use crate::{
     settings::AuthConfig,
     settle::Settler,
     snapshot::Snapshot,
+    tls::HANDSHAKE,
     usage::SpoolHandle,
 };
 use attach_proto::id::AgentId;
@@ -31,10 +32,11 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     sync::{mpsc, watch},
     task::LocalSet,
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long a connection may take for the head of its next request, idle time included: a little above what SDKs
@@ -66,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) auth_config: AuthConfig,
     pub(crate) max_request_bytes: usize,
     pub(crate) grace: Duration,
+    pub(crate) tls: Option<TlsAcceptor>,
     /// No new requests; those in progress go on.
     pub(crate) stop: CancellationToken,
 }
@@ -109,7 +112,7 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
 
     let connections = TaskTracker::new();
     let abort = CancellationToken::new();
-    accept(&listener, &pipeline, &connections, &shared.stop, &abort).await;
+    accept(&listener, shared.tls.as_ref(), &pipeline, &connections, &shared.stop, &abort).await;
 
     // No more connections are taken; the kernel sends new ones to whoever listens now.
     drop(listener);
@@ -132,6 +135,7 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
 
 async fn accept(
     listener: &tokio::net::TcpListener,
+    tls: Option<&TlsAcceptor>,
     pipeline: &Rc<Pipeline>,
     connections: &TaskTracker,
     stop: &CancellationToken,
@@ -157,19 +161,31 @@ async fn accept(
                 }
             },
         };
-        let connection = connection(stream, Rc::clone(pipeline), stop.clone(), abort.clone());
-        connections.spawn_local(connection);
+        // Else the last piece of a stream waits for the caller's delayed acknowledgement, up to 40 ms.
+        let _ = stream.set_nodelay(true);
+        let (pipeline, stop, abort) = (Rc::clone(pipeline), stop.clone(), abort.clone());
+        match tls.cloned() {
+            None => {
+                connections.spawn_local(connection(stream, pipeline, stop, abort));
+            }
+            Some(tls) => {
+                connections.spawn_local(async move {
+                    // Who speaks no TLS, or too slowly, is nobody's caller.
+                    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+                        connection(stream, pipeline, stop, abort).await;
+                    }
+                });
+            }
+        }
     }
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     pipeline: Rc<Pipeline>,
     stop: CancellationToken,
     abort: CancellationToken,
 ) {
-    // Else the last piece of a stream waits for the caller's delayed acknowledgement, up to 40 ms.
-    let _ = stream.set_nodelay(true);
     let _counted = Counted::new(&pipeline.metrics);
     let service = service_fn(|request| {
         let pipeline = Rc::clone(&pipeline);

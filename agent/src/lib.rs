@@ -41,6 +41,7 @@ mod snapshot;
 mod source;
 mod start;
 mod telemetry;
+mod tls;
 mod usage;
 
 /// Runs the command line, and gives the process's exit code.

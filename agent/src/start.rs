@@ -16,6 +16,7 @@ use crate::{
     settings::{AdminAddress, Settings},
     snapshot::Snapshot,
     source::Source,
+    tls::TlsFiles,
     usage::SpoolWriter,
 };
 use anyhow::Context as _;
@@ -37,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 /// Serves until a signal, then drains. Returns when every answer is out and every event durable.
 pub(crate) fn serve(settings: &Settings, mut source: Source) -> anyhow::Result<()> {
     let snapshot = Arc::new(source.load()?);
+    let tls = settings.tls.as_ref().map(TlsFiles::acceptor).transpose()?;
     let listeners = listen::bind(settings.listen, settings.workers)?;
     let address = listeners.first().map_or(Ok(settings.listen), std::net::TcpListener::local_addr)?;
 
@@ -74,6 +76,7 @@ pub(crate) fn serve(settings: &Settings, mut source: Source) -> anyhow::Result<(
         auth_config: settings.auth_config.clone(),
         max_request_bytes: settings.max_request_bytes,
         grace: settings.grace,
+        tls,
         stop: stop.clone(),
     };
     let admin = Admin {
@@ -187,7 +190,14 @@ fn say_hello(
 ) {
     let bundle = snapshot.bundle();
     let engines: Vec<_> = bundle.upstreams.iter().map(|upstream| upstream.url.as_str()).collect();
-    tracing::info!("listening on http://{address}, engine {}", engines.join(" "));
+    let scheme = match &settings.tls {
+        Some(files) => {
+            tracing::info!("TLS with {} and {}", files.certificate.display(), files.key.display());
+            "https"
+        }
+        None => "http",
+    };
+    tracing::info!("listening on {scheme}://{address}, engine {}", engines.join(" "));
     tracing::info!("health and metrics on http://{admin}, state in {}", settings.state_dir.display());
     for provider in &bundle.identity_providers {
         tracing::info!("tokens of {} for {}", provider.issuer, provider.audiences.join(", "));

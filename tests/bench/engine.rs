@@ -45,7 +45,7 @@ async fn answer(
     let body = if has(b"\"stream\":true") {
         response = response.header("content-type", "text/event-stream");
         let pace = has(b"paced").then_some(PACE);
-        Either::Right(Tokens { sent: 0, pause: None, pace })
+        Either::Right(Tokens { sent: 0, pause: None, pace, has_yielded: false })
     } else {
         response = response.header("content-type", "application/json");
         Either::Left(Full::from(WHOLE))
@@ -57,10 +57,12 @@ const WHOLE: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1
 const CHUNK: &str = "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"tiny\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" token\"},\"finish_reason\":null}]}\n\n";
 const END: &str = "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"tiny\",\"choices\":[],\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":64,\"total_tokens\":76}}\n\ndata: [DONE]\n\n";
 
+/// Each token leaves in a write of its own, as from an engine that has just made it.
 struct Tokens {
     sent: usize,
     pause: Option<Pin<Box<Sleep>>>,
     pace: Option<Duration>,
+    has_yielded: bool,
 }
 
 impl Body for Tokens {
@@ -74,6 +76,12 @@ impl Body for Tokens {
         if let Some(pause) = &mut self.pause {
             ready!(pin!(pause).as_mut().poll(context));
         }
+        if self.sent > 0 && !std::mem::replace(&mut self.has_yielded, true) {
+            // hyper writes what it has when the body has nothing more for the moment.
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.has_yielded = false;
         self.pause = self.pace.map(|pace| Box::pin(tokio::time::sleep(pace)));
         self.sent += 1;
         let text = match self.sent {

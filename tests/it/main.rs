@@ -17,3 +17,4 @@ mod limits;
 mod operations;
 mod quota_outage;
 mod streaming;
+mod tls;

@@ -102,6 +102,12 @@ pub(crate) struct ServeArgs {
     /// Port of health checks and metrics [default: 1000 above --port]
     #[arg(long)]
     pub(crate) admin_port: Option<u16>,
+    /// Certificate chain in PEM; serves HTTPS instead of HTTP [default: certs/server.crt, where that file exists]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Private key in PEM [default: certs/server.key, where that file exists]
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// Threads that serve requests [default: one for each core]
     #[arg(long)]
     pub(crate) workers: Option<NonZeroUsize>,

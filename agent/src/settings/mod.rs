@@ -11,7 +11,7 @@ mod incumbent;
 pub(crate) use bundle::{BundleOrigin, complete};
 pub(crate) use environment::Environment;
 
-use crate::cli::ServeArgs;
+use crate::{cli::ServeArgs, tls::TlsFiles};
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -28,6 +28,8 @@ const DEFAULT_MAX_REQUEST_BYTES: usize = 32 << 20;
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) admin: AdminAddress,
+    /// `None`: plain HTTP.
+    pub(crate) tls: Option<TlsFiles>,
     pub(crate) state_dir: PathBuf,
     pub(crate) workers: NonZeroUsize,
     /// How long open answers may go on after a signal to stop.
@@ -112,6 +114,7 @@ impl Settings {
             (Some(origin), true) => Ok(Self {
                 listen: SocketAddr::new(args.host, args.port),
                 admin: admin_address(args),
+                tls: tls_files(args),
                 state_dir: args.state.clone(),
                 workers: workers(args),
                 grace: Duration::from_secs(args.grace),
@@ -142,6 +145,15 @@ fn admin_address(args: &ServeArgs) -> AdminAddress {
             port.or(args.port.checked_add(OFFSET)).unwrap_or(0),
         )),
     }
+}
+
+/// As asked for; else those that Ollama Auth Proxy keeps in the working directory, when both are there.
+fn tls_files(args: &ServeArgs) -> Option<TlsFiles> {
+    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        return Some(TlsFiles { certificate: certificate.clone(), key: key.clone() });
+    }
+    let found = TlsFiles { certificate: "certs/server.crt".into(), key: "certs/server.key".into() };
+    (found.certificate.exists() && found.key.exists()).then_some(found)
 }
 
 fn workers(args: &ServeArgs) -> NonZeroUsize {
