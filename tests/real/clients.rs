@@ -43,7 +43,13 @@ pub(crate) async fn json_lines(world: &World, script: &str, arguments: &[&str]) 
 }
 
 /// The requests of one of the `*_calls.py`.
-pub(crate) async fn calls(world: &World, script: &str, base_url: &str, key: &str, prefix: &str) -> Vec<Reply> {
+pub(crate) async fn calls(
+    world: &World,
+    script: &str,
+    base_url: &str,
+    key: &str,
+    prefix: &str,
+) -> Vec<Reply> {
     let lines = json_lines(world, script, &[base_url, key, "tiny", prefix]).await;
     lines.iter().map(reply).collect()
 }
@@ -59,7 +65,13 @@ fn reply(line: &Value) -> Reply {
 }
 
 impl Running {
-    pub(crate) fn long_stream(world: &World, flavour: &str, gateway: &Gateway, key: &str, request_id: &str) -> Self {
+    pub(crate) fn long_stream(
+        world: &World,
+        flavour: &str,
+        gateway: &Gateway,
+        key: &str,
+        request_id: &str,
+    ) -> Self {
         let base_url = format!("http://127.0.0.1:{}", gateway.port);
         let mut command = program(world, "long_stream.py");
         command.args([flavour, &base_url, key, "tiny", request_id]).stdout(Stdio::piped());

@@ -94,7 +94,10 @@ pub(crate) fn print(rows: &[Row]) {
     if rows.is_empty() {
         return;
     }
-    println!("\n{:<10} {:<10} {:<20} {:>14} {:>14}", "engine", "client", "request", "engine's count", "recorded");
+    println!(
+        "\n{:<10} {:<10} {:<20} {:>14} {:>14}",
+        "engine", "client", "request", "engine's count", "recorded"
+    );
     for row in rows {
         let count = |(input, output): (u64, u64)| format!("{input} + {output}");
         let (by_engine, recorded) = (count(row.by_engine), count(row.recorded));

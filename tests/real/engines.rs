@@ -120,7 +120,11 @@ impl Engine {
             {
                 return quiet.first().map(|(time, _)| *time).unwrap_or_default();
             }
-            assert!(since.elapsed() < Duration::from_secs(20), "{} computes on and on for nobody", self.name());
+            assert!(
+                since.elapsed() < Duration::from_secs(20),
+                "{} computes on and on for nobody",
+                self.name()
+            );
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -147,7 +151,9 @@ impl Drop for Engine {
 /// Whether a thread of it runs, or would if a processor were free: true on a busy machine too.
 fn wants_processor(pid: i32) -> bool {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
-    threads.flatten().any(|thread| after_name(&thread.path().join("stat")).is_some_and(|stat| stat.starts_with('R')))
+    threads
+        .flatten()
+        .any(|thread| after_name(&thread.path().join("stat")).is_some_and(|stat| stat.starts_with('R')))
 }
 
 fn state(pid: i32) -> Option<char> {

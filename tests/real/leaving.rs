@@ -22,7 +22,10 @@ fn long_streams() -> [(&'static str, Value); 4] {
     [
         ("/api/chat", json!({"model": "tiny", "messages": messages, "options": options})),
         ("/api/generate", json!({"model": "tiny", "prompt": "Once upon a time", "options": options})),
-        ("/v1/chat/completions", json!({"model": "tiny", "messages": messages, "stream": true, "max_tokens": 2000})),
+        (
+            "/v1/chat/completions",
+            json!({"model": "tiny", "messages": messages, "stream": true, "max_tokens": 2000}),
+        ),
         ("/v1/messages", json!({"model": "tiny", "messages": messages, "stream": true, "max_tokens": 2000})),
     ]
 }
@@ -67,7 +70,14 @@ async fn next(alice: &Client) -> Duration {
 }
 
 /// Leaves after some pieces; how long the engine computes on, if that is to be waited for.
-async fn leave(engine: &Engine, gateway: &Gateway, alice: &Client, path: &str, body: &Value, wait: bool) -> Duration {
+async fn leave(
+    engine: &Engine,
+    gateway: &Gateway,
+    alice: &Client,
+    path: &str,
+    body: &Value,
+    wait: bool,
+) -> Duration {
     let request_id = format!("leaving{path}-{wait}").replace('/', "-");
     let mut stream = alice.clone().with_header("x-request-id", &request_id).stream(path, body).await;
     assert_eq!(stream.status, 200);

@@ -97,7 +97,14 @@ async fn run(wanted: &str) -> ExitCode {
     };
     println!("engines are up after {:.1} s", began.elapsed().as_secs_f64());
     let issuer = Issuer::start().await;
-    let world = Rc::new(World { parts, ollama, llamacpp, issuer, rows: RefCell::default(), notes: RefCell::default() });
+    let world = Rc::new(World {
+        parts,
+        ollama,
+        llamacpp,
+        issuer,
+        rows: RefCell::default(),
+        notes: RefCell::default(),
+    });
     let (mut passed, mut failed) = (0, Vec::new());
     for (name, scenario) in SCENARIOS {
         if !name.contains(wanted) {
@@ -106,7 +113,11 @@ async fn run(wanted: &str) -> ExitCode {
         println!("\n== {name}");
         let began = Instant::now();
         let outcome = tokio::task::spawn_local(scenario(Rc::clone(&world))).await;
-        println!("== {} in {:.1} s", if outcome.is_ok() { "ok" } else { "FAILED" }, began.elapsed().as_secs_f64());
+        println!(
+            "== {} in {:.1} s",
+            if outcome.is_ok() { "ok" } else { "FAILED" },
+            began.elapsed().as_secs_f64()
+        );
         if outcome.is_ok() { passed += 1 } else { failed.push(name) }
     }
     report(&world);
@@ -137,7 +148,8 @@ impl World {
 
     /// A gateway before this engine, and a good token for it.
     async fn gateway(&self, engine: &Engine) -> (attach_tests::Gateway, String) {
-        let setup = attach_tests::gateway::Setup::new().with_issuer(&self.issuer).with("ENGINE_URL", engine.url());
+        let setup =
+            attach_tests::gateway::Setup::new().with_issuer(&self.issuer).with("ENGINE_URL", engine.url());
         (setup.start().await, self.issuer.token("alice"))
     }
 }

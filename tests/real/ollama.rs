@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 use std::rc::Rc;
 
 /// Each client's script, and the path of its base address.
-const CLIENTS: [(&str, &str, &str); 3] =
-    [("ollama", "ollama_calls.py", ""), ("openai", "openai_calls.py", "/v1"), ("anthropic", "anthropic_calls.py", "")];
+const CLIENTS: [(&str, &str, &str); 3] = [
+    ("ollama", "ollama_calls.py", ""),
+    ("openai", "openai_calls.py", "/v1"),
+    ("anthropic", "anthropic_calls.py", ""),
+];
 
 pub(crate) async fn each_request_of_the_official_clients_is_counted_as_the_engine_counts(world: Rc<World>) {
     let (gateway, token) = world.gateway(&world.ollama).await;
@@ -39,7 +42,8 @@ pub(crate) async fn models_are_listed_and_an_unknown_one_is_refused_in_each_dial
     assert_eq!((answer.status.as_u16(), &answer.json()["error"]["type"]), (404, &json!("not_found_error")));
     // A chat model cannot embed, and what was not done is not counted.
     let body = json!({"model": "tiny", "input": "x"});
-    let answer = alice.clone().with_header("x-request-id", "no-embedding").post("/v1/embeddings", &body).await;
+    let answer =
+        alice.clone().with_header("x-request-id", "no-embedding").post("/v1/embeddings", &body).await;
     assert_eq!(answer.status, 501, "{}", answer.text());
     let [event] = events_of(&gateway, "no-embedding").try_into().expect("exactly one event");
     assert_eq!(event["outcome"], "OUTCOME_ENGINE_ERROR", "{event:#}");
@@ -53,7 +57,14 @@ async fn listing(world: &World, base_url: &str, key: &str) -> [Value; 1] {
 pub(crate) async fn one_model_has_one_name_in_the_usage_however_a_caller_writes_it(world: Rc<World>) {
     let (gateway, token) = world.gateway(&world.ollama).await;
     let alice = gateway.client().with_bearer(&token);
-    for name in ["tiny", "tiny:latest", "TINY", "Tiny:Latest", "library/tiny", "registry.ollama.ai/library/tiny:latest"] {
+    for name in [
+        "tiny",
+        "tiny:latest",
+        "TINY",
+        "Tiny:Latest",
+        "library/tiny",
+        "registry.ollama.ai/library/tiny:latest",
+    ] {
         let body = json!({"model": name, "stream": false, "prompt": "x", "options": {"num_predict": 1}});
         let answer = alice.post("/api/generate", &body).await;
         assert_eq!(answer.status, 200, "{name}: {}", answer.text());
@@ -69,14 +80,22 @@ pub(crate) async fn a_body_that_the_engine_would_read_otherwise_is_refused(world
     assert_eq!(direct.status, 200, "the engine takes the last of the two: {}", direct.text());
     let answer = gateway.client().with_bearer(&token).post_raw("/api/generate", body).await;
     assert_eq!(answer.status, 400, "{}", answer.text());
-    assert!(answer.json()["error"].as_str().is_some_and(|error| error.contains("MODEL")), "{}", answer.text());
+    assert!(
+        answer.json()["error"].as_str().is_some_and(|error| error.contains("MODEL")),
+        "{}",
+        answer.text()
+    );
 }
 
 pub(crate) async fn a_foreign_origin_and_host_do_not_reach_the_engine(world: Rc<World>) {
     let body = json!({"model": "tiny", "stream": false, "prompt": "x", "options": {"num_predict": 1}});
     for (name, value) in [("origin", "https://app.example"), ("host", "gateway.example")] {
         let direct = attach_tests::Client::new(world.ollama.port()).with_header(name, value);
-        assert_eq!(direct.post("/api/generate", &body).await.status, 403, "the engine refuses a foreign {name}");
+        assert_eq!(
+            direct.post("/api/generate", &body).await.status,
+            403,
+            "the engine refuses a foreign {name}"
+        );
         let (gateway, token) = world.gateway(&world.ollama).await;
         let alice = gateway.client().with_bearer(&token).with_header(name, value);
         let answer = alice.post("/api/generate", &body).await;

@@ -10,7 +10,9 @@ const LONG: u64 = 2000;
 fn native(path: &str) -> Value {
     let options = json!({"num_predict": LONG});
     match path {
-        "/api/chat" => json!({"model": "tiny", "messages": [{"role": "user", "content": "x"}], "options": options}),
+        "/api/chat" => {
+            json!({"model": "tiny", "messages": [{"role": "user", "content": "x"}], "options": options})
+        }
         _ => json!({"model": "tiny", "prompt": "x", "options": options}),
     }
 }
@@ -24,20 +26,25 @@ pub(crate) async fn the_stream_ends_in_an_error_of_its_dialect(world: Rc<World>)
     let alice = gateway.client().with_bearer(&token);
     for path in ["/api/chat", "/api/generate"] {
         let text = killed(&world, &alice, path, &native(path)).await;
-        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON lines")).collect();
+        let lines: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect("JSON lines")).collect();
         assert!(lines.last().is_some_and(|last| last["error"].is_string()), "{path}: {text}");
         assert!(lines.iter().all(|line| line["done"] != true), "{path}: {text}");
         recorded(&gateway, path).await;
     }
     let text = killed(&world, &alice, "/v1/chat/completions", &compatible()).await;
     let last = text.trim_end().rsplit("\n\n").next().and_then(|event| event.strip_prefix("data: "));
-    let last: Value = last.and_then(|data| serde_json::from_str(data).ok()).unwrap_or_else(|| panic!("{text}"));
+    let last: Value =
+        last.and_then(|data| serde_json::from_str(data).ok()).unwrap_or_else(|| panic!("{text}"));
     assert!(last["error"]["message"].is_string(), "{text}");
     assert!(!text.contains("[DONE]"), "{text}");
     recorded(&gateway, "/v1/chat/completions").await;
 
     let text = killed(&world, &alice, "/v1/messages", &compatible()).await;
-    assert!(text.trim_end().rsplit("\n\n").next().is_some_and(|last| last.starts_with("event: error\n")), "{text}");
+    assert!(
+        text.trim_end().rsplit("\n\n").next().is_some_and(|last| last.starts_with("event: error\n")),
+        "{text}"
+    );
     assert!(!text.contains("message_stop"), "{text}");
     recorded(&gateway, "/v1/messages").await;
 
@@ -88,7 +95,8 @@ pub(crate) async fn the_official_clients_raise_an_error(world: Rc<World>) {
     let alice = gateway.client().with_bearer(&token);
     for flavour in ["ollama", "openai", "anthropic"] {
         restarted(&alice).await;
-        let mut client = Running::long_stream(&world, flavour, &gateway, &token, &format!("raises-{flavour}"));
+        let mut client =
+            Running::long_stream(&world, flavour, &gateway, &token, &format!("raises-{flavour}"));
         client.pieces(3).await;
         world.ollama.kill_runner();
         let end = client.last_line().await;
@@ -104,7 +112,8 @@ pub(crate) async fn llamacpp_itself(world: Rc<World>) {
     let (gateway, token) = world.gateway(engine).await;
     let alice = gateway.client().with_bearer(&token);
     for path in ["/v1/chat/completions", "/v1/messages"] {
-        let mut stream = alice.clone().with_header("x-request-id", &request_id(path)).stream(path, &compatible()).await;
+        let mut stream =
+            alice.clone().with_header("x-request-id", &request_id(path)).stream(path, &compatible()).await;
         if path == "/v1/messages" {
             // Dead since the round before.
             assert_eq!(stream.status, 502);
