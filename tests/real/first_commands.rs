@@ -62,6 +62,8 @@ pub(crate) async fn run_as_written(world: Rc<World>) {
             !text.trim().is_empty() && lines.last().is_some_and(|last| last["done"] == true),
             "{printed}"
         );
+        // Fails when there is none, or more than one.
+        shell.run("grep 'metadata names it in another form' gateway.log && test \"$(grep -c 'another form' gateway.log)\" = 1", port);
         let usage = shell.run("attach-gateway usage", port);
         assert!(usage.contains("alice") && usage.contains("llama3"), "{usage}");
     }
