@@ -80,6 +80,8 @@ fn of_engine(event: &Value, kind: &str) -> u64 {
 
 /// The sums of `attach-gateway usage` are those of the rows.
 pub(crate) fn compare_sums(world: &World, engine: &Engine, gateway: &Gateway) {
+    let table = gateway.command(&["usage"]);
+    println!("$ attach-gateway usage\n{}", String::from_utf8_lossy(&table.stdout).trim_end());
     let output = gateway.command(&["usage", "--json"]);
     let usage: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let rows = world.rows.borrow();

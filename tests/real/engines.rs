@@ -109,6 +109,17 @@ impl Engine {
         kill(Pid::from_raw(runner), Signal::SIGKILL).expect("it runs");
     }
 
+    /// Whether it computes, seen within a moment.
+    pub(crate) async fn is_at_work(&self) -> bool {
+        let Some(runner) = self.runner() else { return false };
+        let mut seen = 0;
+        for _ in 0..LOOKS {
+            seen += usize::from(wants_processor(runner));
+            tokio::time::sleep(LOOK).await;
+        }
+        seen > ODD
+    }
+
     /// How long after `since` the engine stopped computing.
     pub(crate) async fn idle_after(&self, since: Instant) -> Duration {
         let runner = self.runner().expect("a model is loaded");

@@ -39,7 +39,6 @@ pub(crate) async fn run_as_written(world: Rc<World>) {
     answers_end_soon(&world).await;
     let mut shell = Shell::new(&world);
     shell.set("OLLAMA_HOST", &format!("127.0.0.1:{}", world.ollama.port()));
-    shell.set("JWT", &world.issuer.token("alice"));
 
     // The provider's own name ends with a slash, the setting does not.
     let without_slash = world.issuer.url();
@@ -63,24 +62,29 @@ pub(crate) async fn run_as_written(world: Rc<World>) {
             !text.trim().is_empty() && lines.last().is_some_and(|last| last["done"] == true),
             "{printed}"
         );
+        // Fails when there is none, or more than one.
+        shell.run("grep 'metadata names it in another form' gateway.log && test \"$(grep -c 'another form' gateway.log)\" = 1", port);
         let usage = shell.run("attach-gateway usage", port);
         assert!(usage.contains("alice") && usage.contains("llama3"), "{usage}");
     }
-    world.issuer.call_itself(&without_slash);
 
     shell.write("keys.json", r#"{"keys": ["sk-anything-goes"]}"#);
     shell.run("cat keys.json", port);
     {
         let _gateway = shell.start("KEYS_FILE=keys.json attach-gateway --port 8080", port).await;
         let printed = shell.run(PYTHON, port);
-        assert!(printed.contains("completion_tokens=24"), "{printed}");
+        let (text, counts) = printed.trim_end().rsplit_once('\n').expect("text and counts");
+        assert!(!text.trim().is_empty(), "{printed}");
+        let output = counts.split("completion_tokens=").nth(1).and_then(|rest| rest.split(',').next());
+        let usage = shell.run("attach-gateway usage", port);
+        let row = usage.lines().find(|row| row.contains(" key ")).expect("the key's row");
+        assert_eq!(row.split_whitespace().rev().nth(1), output, "the output tokens that the client was told");
     }
 
     let env = format!(
         "OIDC_ISSUER={without_slash}\nOIDC_AUD=test-api\nMAX_TOKENS_PER_MIN=none\nMEM_BACKEND=none\n"
     );
     shell.write(".env", &env);
-    shell.set("JWT", &world.issuer.token("alice"));
     shell.run("cat .env", port);
     {
         let _gateway = shell.start("attach-gateway --port 8080", port).await;
@@ -89,12 +93,15 @@ pub(crate) async fn run_as_written(world: Rc<World>) {
         assert!(printed.starts_with("HTTP/1.1 200") && printed.contains(r#""content":""#), "{printed}");
         assert!(!printed.contains("ratelimit"), "none means no limit: {printed}");
     }
+    world.issuer.call_itself(&without_slash);
 }
 
-/// This model is a base model, which has no end to its answers; the commands set none. So the engine's owner does.
+/// This model is a base model, which has no end to its answers, and the commands set none. So the engine's owner does:
+/// at the end of the first sentence.
 async fn answers_end_soon(world: &World) {
     let owner = attach_tests::Client::new(world.ollama.port());
-    let parameters = json!({"num_predict": 24, "num_thread": 1, "seed": 1, "temperature": 0});
+    let parameters =
+        json!({"stop": [".", "!"], "num_predict": 64, "num_thread": 1, "seed": 1, "temperature": 0});
     let answer = owner
         .post("/api/create", &json!({"model": "llama3", "from": "tiny", "parameters": parameters}))
         .await;
@@ -151,8 +158,9 @@ impl Shell {
         let mut background = Background(child);
         eventually("the gateway listens", Duration::from_secs(20), async || {
             let ended = background.0.try_wait().expect("our own child");
-            assert!(ended.is_none(), "{}", fs::read_to_string(&log).unwrap_or_default());
-            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            assert!(ended.is_none(), "{said}");
+            said.contains("listening on").then_some(())
         })
         .await;
         println!("{}", fs::read_to_string(&log).unwrap_or_default().trim_end());

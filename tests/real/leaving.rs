@@ -84,6 +84,7 @@ async fn leave(
     for _ in 0..PIECES {
         stream.next().await.expect("a piece").expect("not the end");
     }
+    assert!(engine.is_at_work().await, "else there is nothing to be freed");
     drop(stream);
     let left = Instant::now();
     let idle = if wait { engine.idle_after(left).await } else { Duration::ZERO };
@@ -107,7 +108,8 @@ async fn leave_unanswered(engine: &Engine, gateway: &Gateway, token: &str) -> Du
     );
     let mut connection = TcpStream::connect(("127.0.0.1", gateway.port)).await.expect("it listens");
     connection.write_all(head.as_bytes()).await.expect("it reads");
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(engine.is_at_work().await, "else there is nothing to be freed");
     drop(connection);
     let idle = engine.idle_after(Instant::now()).await;
     let event = event_of_broken(gateway, "unanswered").await;

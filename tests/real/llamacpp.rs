@@ -20,7 +20,7 @@ pub(crate) async fn each_request_of_the_official_clients_is_counted_as_the_engin
         let recorded: u64 = gateway
             .events()
             .iter()
-            .filter(|event| replies.iter().any(|reply| event["requestId"] == *reply.request_id))
+            .filter(|event| replies.iter().any(|reply| event["request_id"] == *reply.request_id))
             .filter_map(|event| attach_tests::gateway::quantity(event, "output_tokens"))
             .sum();
         assert_eq!(generated(engine.port()).await - before, recorded);

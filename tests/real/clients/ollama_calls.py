@@ -10,9 +10,17 @@ from ollama import Client
 
 base_url, key, model, prefix = sys.argv[1:]
 # The same text each time, so that runs can be compared.
-SAME = {"model": model, "options": {"seed": 1, "temperature": 0, "num_predict": 16}}
-MESSAGES = [{"role": "user", "content": "The three largest oceans are the Pacific, the Atlantic and"}]
-PROMPT = "A gateway stands between a caller and"
+SAME = {"seed": 1, "temperature": 0}
+CHAT = {
+    "model": model,
+    "messages": [{"role": "user", "content": "The three largest oceans are the Pacific, the Atlantic and"}],
+    "options": {"num_predict": 16, **SAME},
+}
+TEXT = {
+    "model": model,
+    "prompt": "A gateway stands between a caller and",
+    "options": {"num_predict": 11, **SAME},
+}
 
 
 def client(kind):
@@ -25,14 +33,14 @@ def tell(kind, text, last):
     print(json.dumps(line), flush=True)
 
 
-answer = client("chat").chat(messages=MESSAGES, **SAME)
+answer = client("chat").chat(**CHAT)
 tell("chat", answer.message.content, answer)
 
-pieces = list(client("chat-stream").chat(messages=MESSAGES, stream=True, **SAME))
+pieces = list(client("chat-stream").chat(stream=True, **CHAT))
 tell("chat-stream", "".join(piece.message.content for piece in pieces), pieces[-1])
 
-answer = client("generate").generate(prompt=PROMPT, **SAME)
+answer = client("generate").generate(**TEXT)
 tell("generate", answer.response, answer)
 
-pieces = list(client("generate-stream").generate(prompt=PROMPT, stream=True, **SAME))
+pieces = list(client("generate-stream").generate(stream=True, **TEXT))
 tell("generate-stream", "".join(piece.response for piece in pieces), pieces[-1])

@@ -10,10 +10,12 @@ from openai import OpenAI
 
 base_url, key, model, prefix = sys.argv[1:]
 client = OpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=60)
-# The same text each time, so that runs can be compared.
-SAME = {"model": model, "seed": 1, "temperature": 0, "max_tokens": 16}
 MESSAGES = [{"role": "user", "content": "The three largest oceans are the Pacific, the Atlantic and"}]
 PROMPT = "A gateway stands between a caller and"
+# The same text each time, so that runs can be compared.
+SAME = {"model": model, "seed": 1, "temperature": 0}
+CHAT = {"messages": MESSAGES, "max_tokens": 16, **SAME}
+TEXT = {"prompt": PROMPT, "max_tokens": 11, **SAME}
 
 
 def sent(kind):
@@ -28,13 +30,13 @@ def tell(kind, text, usage):
 
 
 def chat():
-    answer = client.chat.completions.create(messages=MESSAGES, **SAME, **sent("chat"))
+    answer = client.chat.completions.create(**CHAT, **sent("chat"))
     tell("chat", answer.choices[0].message.content, answer.usage)
 
 
 def chat_stream(kind, options):
     text, usage = "", None
-    for chunk in client.chat.completions.create(messages=MESSAGES, stream=True, **options, **SAME, **sent(kind)):
+    for chunk in client.chat.completions.create(stream=True, **options, **CHAT, **sent(kind)):
         usage = chunk.usage or usage
         if chunk.choices:
             text += chunk.choices[0].delta.content or ""
@@ -42,14 +44,14 @@ def chat_stream(kind, options):
 
 
 def completion():
-    answer = client.completions.create(prompt=PROMPT, **SAME, **sent("completion"))
+    answer = client.completions.create(**TEXT, **sent("completion"))
     tell("completion", answer.choices[0].text, answer.usage)
 
 
 def completion_stream():
     text, usage = "", None
     options = {"stream_options": {"include_usage": True}}
-    for chunk in client.completions.create(prompt=PROMPT, stream=True, **options, **SAME, **sent("completion-stream")):
+    for chunk in client.completions.create(stream=True, **options, **TEXT, **sent("completion-stream")):
         # Ollama sends zeros along with each piece; the last one is real.
         usage = chunk.usage or usage
         text += "".join(choice.text for choice in chunk.choices)
