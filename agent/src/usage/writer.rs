@@ -217,8 +217,12 @@ impl Writer {
 
     /// One step of what can wait; `Continue` when there may be more to do now.
     fn upkeep(&mut self, idle: bool) -> ControlFlow<()> {
-        self.commits_since_upkeep = 0;
         let State::Open(store) = &mut self.state else { return ControlFlow::Break(()) };
+        // The queue is empty for a moment after most commits; a look at the log each time would cost as much as they do.
+        if !idle && self.commits_since_upkeep < COMMITS_PER_UPKEEP {
+            return ControlFlow::Break(());
+        }
+        self.commits_since_upkeep = 0;
         let step = if self.last_seq - self.rolled >= rollup::EVENTS_PER_STEP
             || idle && self.rolled < self.last_seq
         {
