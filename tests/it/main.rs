@@ -9,4 +9,5 @@ mod layering;
 mod limits;
 mod operations;
 mod quota_outage;
+mod small;
 mod streaming;
