@@ -3,7 +3,12 @@
 //! `cargo build --release -p attach-gateway && cargo run -p attach-tests --bin bench-start`, or with the path of
 //! another binary as its argument. The figures are printed, not judged.
 
-#![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a program for the developer's eyes")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a program for the developer's eyes"
+)]
 
 use attach_tests::{Client, Engine, Issuer, engine::samples, gateway::Setup};
 use serde_json::json;
@@ -43,7 +48,11 @@ async fn measure(title: &str, setup: impl Fn() -> Setup, credential: &str) {
     let (median, slowest) = (starts[STARTS / 2], starts[STARTS - 1]);
     println!("{title}: first 200 after {median:.1?} (median of {STARTS}; slowest {slowest:.1?})");
     let megabytes = |kib: u64| kib as f64 / 1024.0;
-    println!("  resident when idle {:.1} MiB, after 1,000 requests {:.1} MiB", megabytes(before), megabytes(resident_kib(idle.pid())));
+    println!(
+        "  resident when idle {:.1} MiB, after 1,000 requests {:.1} MiB",
+        megabytes(before),
+        megabytes(resident_kib(idle.pid()))
+    );
 }
 
 /// From before the process is made to the end of its first answer, on a state folder that is new.

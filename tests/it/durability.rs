@@ -1,5 +1,7 @@
 //! The end of an answer leaves when its usage is on the disk, and not before.
 
+#![expect(clippy::expect_used, reason = "what helps a test fails it by panicking")]
+
 use attach_tests::{
     Disk, Engine, Gateway, Issuer, Script,
     engine::{Step, samples},
@@ -76,7 +78,8 @@ impl Dialect {
 
     fn before_the_end(&self) -> Vec<u8> {
         let chunks = self.chunks[..self.chunks.len() - 1].iter();
-        let is_hidden = |chunk: &Bytes| !self.asks_for_usage && String::from_utf8_lossy(chunk).contains("usage");
+        let is_hidden =
+            |chunk: &Bytes| !self.asks_for_usage && String::from_utf8_lossy(chunk).contains("usage");
         chunks.filter(|chunk| !is_hidden(chunk)).flat_map(|chunk| chunk.to_vec()).collect()
     }
 }
@@ -89,7 +92,8 @@ struct World {
 }
 
 async fn world(durability: &str) -> World {
-    let (issuer, engine, disk) = (Issuer::start().await, Engine::start(samples::openai_chat(9, 4)).await, Disk::new());
+    let (issuer, engine, disk) =
+        (Issuer::start().await, Engine::start(samples::openai_chat(9, 4)).await, Disk::new());
     let bundle = format!(
         "
 tenants: [{{id: acme, durability: {durability}}}]
@@ -135,7 +139,8 @@ impl World {
         let first = stream.next().await;
         let took = sent.elapsed();
         let rest = stream.whole().await;
-        let mut text = first.clone().ok().flatten().map_or_else(String::new, |it| String::from_utf8_lossy(&it).into());
+        let mut text =
+            first.clone().ok().flatten().map_or_else(String::new, |it| String::from_utf8_lossy(&it).into());
         text.push_str(&rest.text());
         Ended { rest: text, is_clean: first.is_ok() && rest.broken.is_none(), took }
     }
@@ -143,7 +148,8 @@ impl World {
     async fn whole(&self) -> (attach_tests::Answer, Duration) {
         self.engine.set(samples::openai_chat(9, 4));
         let sent = Instant::now();
-        let answer = self.alice().post("/v1/chat/completions", &json!({"model": "tiny", "messages": []})).await;
+        let answer =
+            self.alice().post("/v1/chat/completions", &json!({"model": "tiny", "messages": []})).await;
         (answer, sent.elapsed())
     }
 
@@ -208,7 +214,10 @@ async fn an_answer_that_cannot_be_recorded_ends_in_an_error_for_a_strict_tenant_
         assert!(!ended.rest.contains(dialect.marker), "{}: {}", dialect.path, ended.rest);
     }
     let (answer, _) = world.whole().await;
-    assert_eq!((answer.status.as_u16(), answer.json()["error"]["code"].clone()), (503, json!("usage_not_recorded")));
+    assert_eq!(
+        (answer.status.as_u16(), answer.json()["error"]["code"].clone()),
+        (503, json!("usage_not_recorded"))
+    );
     assert!(answer.header("retry-after").is_some());
     assert!(world.large().await.0.broken.is_some(), "with its length promised, only the connection can tell");
     // Long enough for some tries to repair it.

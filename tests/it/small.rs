@@ -1,5 +1,7 @@
 //! The static binary needs nothing but itself.
 
+#![expect(clippy::expect_used, reason = "what helps a test fails it by panicking")]
+
 use attach_tests::{Client, Engine, Issuer, engine::samples, eventually, free_port, issuer};
 use serde_json::{Value, json};
 use std::{
@@ -53,7 +55,14 @@ impl EmptyRoot {
     async fn start(&self) -> Option<Running> {
         let (port, admin_port) = (free_port(), free_port());
         let mut command = self.command()?;
-        command.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--admin-port", &admin_port.to_string()]);
+        command.args([
+            "--host",
+            "127.0.0.1",
+            "--port",
+            &port.to_string(),
+            "--admin-port",
+            &admin_port.to_string(),
+        ]);
         let mut running = Running { child: command.spawn().expect("it runs"), port, admin_port };
         eventually("the gateway listens", Duration::from_secs(20), async || {
             let ended = running.child.try_wait().expect("our own child");
@@ -86,7 +95,16 @@ fn static_binary() -> PathBuf {
     let folder = attach_tests::gateway::binary();
     let folder = folder.ancestors().nth(2).expect("in a target folder");
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--locked", "--quiet", "--release", "--package", "attach-gateway", "--target", &target])
+        .args([
+            "build",
+            "--locked",
+            "--quiet",
+            "--release",
+            "--package",
+            "attach-gateway",
+            "--target",
+            &target,
+        ])
         .arg("--target-dir")
         .arg(folder)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
@@ -124,7 +142,8 @@ async fn the_static_binary_serves_and_records_on_an_empty_root_file_system() {
             eprintln!("SKIPPED: no user namespaces here and not root, so the root cannot be changed");
             return;
         };
-        let answer = Client::new(running.port).with_bearer(&credential).post("/v1/chat/completions", &body).await;
+        let answer =
+            Client::new(running.port).with_bearer(&credential).post("/v1/chat/completions", &body).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(root.events().len(), 1);
         let ready = Client::new(running.admin_port).get("/readyz").await;
