@@ -1,7 +1,8 @@
 //! The admin listener: health, readiness and metrics, for the operator's eyes.
 
 use crate::{
-    access_log::AccessLog, identify::Issuers, metrics::Metrics, snapshot::Snapshot, usage::SpoolHandle,
+    access_log::AccessLog, dial::is_reachable, identify::Issuers, metrics::Metrics, snapshot::Snapshot,
+    usage::SpoolHandle,
 };
 use axum::{
     Json, Router,
@@ -12,10 +13,7 @@ use axum::{
 };
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-};
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 /// How long an engine may take to accept a connection before it counts as away.
@@ -93,7 +91,7 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
     let snapshot = Arc::clone(&admin.snapshots.borrow());
     let mut engines = Vec::new();
     for upstream in &snapshot.bundle().upstreams {
-        let reachable = is_reachable(&upstream.url).await;
+        let reachable = is_reachable(&upstream.url, ENGINE_PATIENCE).await;
         engines.push(EngineState { id: upstream.id.to_string(), url: upstream.url.to_string(), reachable });
     }
     let issuers = admin.issuers.status().into_iter().map(|status| IssuerState {
@@ -117,21 +115,4 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
     };
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness))
-}
-
-async fn is_reachable(url: &url::Url) -> bool {
-    let Ok(addresses) = tokio::net::lookup_host((
-        url.host_str().unwrap_or_default().trim_matches(['[', ']']),
-        url.port_or_known_default().unwrap_or(80),
-    ))
-    .await
-    else {
-        return false;
-    };
-    for address in addresses {
-        if let Ok(Ok(_)) = tokio::time::timeout(ENGINE_PATIENCE, TcpStream::connect(address)).await {
-            return true;
-        }
-    }
-    false
 }

@@ -85,6 +85,13 @@ pub(crate) async fn dial(
     timeout_at(deadline, connect).await.unwrap_or(Err(DialError::TimedOut(connect_timeout)))
 }
 
+/// Connects as [`dial`] does and hangs up: whether somebody listens there.
+pub(crate) async fn is_reachable(url: &Url, connect_timeout: Duration) -> bool {
+    let deadline = Instant::now() + connect_timeout;
+    let connect = async { connect_to_any(&addresses(url).await?, deadline).await };
+    matches!(timeout_at(deadline, connect).await, Ok(Ok(_)))
+}
+
 async fn addresses(url: &Url) -> Result<Vec<SocketAddr>, DialError> {
     let port = url.port_or_known_default().unwrap_or(80);
     let name = match url.host().ok_or(DialError::NoHost)? {

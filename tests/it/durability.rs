@@ -1,5 +1,7 @@
 //! The end of an answer leaves when its usage is on the disk, and not before.
 
+#![expect(clippy::expect_used, reason = "what helps a test fails it by panicking")]
+
 use attach_tests::{
     Disk, Engine, Gateway, Issuer, Script,
     engine::{Step, samples},
@@ -20,18 +22,29 @@ struct Dialect {
     path: &'static str,
     content_type: &'static str,
     chunks: Vec<Bytes>,
+    /// The caller asks for its usage, so that no chunk is hidden.
+    asks_for_usage: bool,
     /// Stands in the last chunk alone.
     marker: &'static str,
     /// How a stream says that it failed.
     error: &'static str,
 }
 
-fn dialects() -> [Dialect; 3] {
+fn dialects() -> [Dialect; 4] {
     [
         Dialect {
             path: "/v1/chat/completions",
             content_type: "text/event-stream",
             chunks: samples::openai_chunks(9, 4),
+            asks_for_usage: true,
+            marker: "[DONE]",
+            error: "data: {\"error\":",
+        },
+        Dialect {
+            path: "/v1/chat/completions",
+            content_type: "text/event-stream",
+            chunks: samples::openai_chunks(9, 4),
+            asks_for_usage: false,
             marker: "[DONE]",
             error: "data: {\"error\":",
         },
@@ -39,6 +52,7 @@ fn dialects() -> [Dialect; 3] {
             path: "/api/chat",
             content_type: "application/x-ndjson",
             chunks: samples::ollama_chunks(9, 4),
+            asks_for_usage: true,
             marker: "\"done\":true",
             error: "{\"error\":",
         },
@@ -46,6 +60,7 @@ fn dialects() -> [Dialect; 3] {
             path: "/v1/messages",
             content_type: "text/event-stream",
             chunks: samples::anthropic_chunks(9, 4),
+            asks_for_usage: true,
             marker: "message_stop",
             error: "event: error\n",
         },
@@ -62,7 +77,10 @@ impl Dialect {
     }
 
     fn before_the_end(&self) -> Vec<u8> {
-        self.chunks[..self.chunks.len() - 1].concat()
+        let chunks = self.chunks[..self.chunks.len() - 1].iter();
+        let is_hidden =
+            |chunk: &Bytes| !self.asks_for_usage && String::from_utf8_lossy(chunk).contains("usage");
+        chunks.filter(|chunk| !is_hidden(chunk)).flat_map(|chunk| chunk.to_vec()).collect()
     }
 }
 
@@ -105,7 +123,8 @@ impl World {
     async fn stream(&self, dialect: &Dialect) -> Ended {
         self.engine.set(dialect.script());
         let body = json!({
-            "model": "tiny", "stream": true, "stream_options": {"include_usage": true}, "messages": [],
+            "model": "tiny", "stream": true, "stream_options": {"include_usage": dialect.asks_for_usage},
+            "messages": [],
         });
         let mut stream = self.alice().stream(dialect.path, &body).await;
         let mut got = Vec::new();
@@ -221,7 +240,7 @@ async fn an_answer_that_cannot_be_recorded_reaches_a_relaxed_tenant_and_the_gap_
     }
     assert_eq!(world.whole().await.0.status, 200);
     let spool = world.spool().await;
-    assert_eq!(spool["refused"], 4, "{spool}");
+    assert_eq!(spool["refused"], 5, "{spool}");
     assert!(spool["error"].is_string(), "{spool}");
 
     world.disk.mend();
@@ -253,9 +272,10 @@ async fn an_end_waits_a_second_and_then_a_strict_tenant_gets_an_error_and_a_rela
     };
     // Side by side, for each takes a second.
     for is_strict in [true, false] {
-        let [openai, ollama, anthropic] = dialects();
+        let [openai, hiding, ollama, anthropic] = dialects();
         tokio::join!(
             stream(is_strict, openai),
+            stream(is_strict, hiding),
             stream(is_strict, ollama),
             stream(is_strict, anthropic),
             whole(is_strict),

@@ -16,5 +16,6 @@ mod layering;
 mod limits;
 mod operations;
 mod quota_outage;
+mod small;
 mod streaming;
 mod tls;

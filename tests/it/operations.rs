@@ -6,9 +6,14 @@ use attach_tests::{
     eventually,
     gateway::Setup,
 };
+use bytes::Bytes;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    time::Duration,
+};
 
 fn streaming() -> Value {
     json!({"model": "tiny", "stream": true, "messages": [{"role": "user", "content": "hi"}]})
@@ -76,58 +81,94 @@ upstreams: [{{url: '{}'}}]
     .await;
 }
 
+/// What became of one caller's requests until its gateway was killed.
+#[derive(Default)]
+struct Requests {
+    streams: Vec<String>,
+    wholes: Vec<String>,
+    /// Streams that had begun and did not come to their end.
+    cut_off: usize,
+}
+
+/// One request after another, each with an id of its own. The caller may act on an answer as soon as it has the end
+/// marker, or the whole of an answer in one piece: only these are counted.
+async fn ask_until_killed(client: attach_tests::Client, caller: String, is_streaming: bool) -> Requests {
+    let mut requests = Requests::default();
+    let body = if is_streaming { streaming() } else { json!({"model": "tiny", "messages": []}) };
+    for n in 0.. {
+        let id = format!("{caller}-n{n}");
+        let client = client.clone().with_header("x-request-id", &id);
+        let sent = client.try_send(http::Method::POST, "/v1/chat/completions", body.to_string()).await;
+        let Ok(stream) = sent else { break };
+        let answer = stream.whole().await;
+        let has_marker = answer.text().contains("data: [DONE]");
+        if is_streaming && has_marker {
+            requests.streams.push(id);
+        } else if is_streaming {
+            requests.cut_off += usize::from(answer.status == 200 && !answer.body.is_empty());
+        } else if answer.status == 200 && answer.broken.is_none() {
+            assert_eq!(answer.json(), samples::openai_chat_body(9, 3));
+            requests.wholes.push(id);
+        }
+    }
+    requests
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_moment_every_completed_answer_has_its_event_and_none_has_two() {
+    const KILLS: u64 = 50;
     let issuer = Issuer::start().await;
-    let engine = Engine::start(samples::openai_stream(9, 3)).await;
+    let engine = Engine::start(Script::AsAsked {
+        stream: Box::new(slowly(&samples::openai_chunks(9, 3))),
+        whole: Box::new(samples::openai_chat(9, 3)),
+    })
+    .await;
     let setup = Setup::new().with_issuer(&issuer).with_engine(&engine).with("MAX_TOKENS_PER_MIN", "none");
     let mut gateway = setup.start().await;
     let token = issuer.token("alice");
-    let mut completed = HashSet::new();
-    for round in 0..50_u64 {
+    let (mut completed, mut streams, mut wholes, mut cut_off) = (HashSet::new(), 0, 0, 0);
+    for round in 0..KILLS {
         let callers: Vec<_> = (0..8)
             .map(|caller| {
                 let client = gateway.client().with_bearer(&token);
-                tokio::spawn(async move {
-                    let mut done = Vec::new();
-                    for n in 0.. {
-                        let id = format!("r{round}-c{caller}-n{n}");
-                        let client = client.clone().with_header("x-request-id", &id);
-                        let Ok(stream) = client
-                            .try_send(http::Method::POST, "/v1/chat/completions", streaming().to_string())
-                            .await
-                        else {
-                            break;
-                        };
-                        let answer = stream.whole().await;
-                        // The caller may act on the answer as soon as it has the marker.
-                        if answer.text().contains("data: [DONE]") {
-                            done.push(id);
-                        }
-                    }
-                    done
-                })
+                tokio::spawn(ask_until_killed(client, format!("r{round}-c{caller}"), caller % 2 == 0))
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(5 + round * 7 % 60)).await;
-        let restarted = gateway.restart_after_kill();
-        let restarted = restarted.await;
+        // The standard library seeds each of these hashers at random.
+        let moment = RandomState::new().build_hasher().finish() % 100_000;
+        tokio::time::sleep(Duration::from_micros(moment)).await;
+        let restarted = gateway.restart_after_kill().await;
         for caller in callers {
-            completed.extend(caller.await.expect("no panic"));
+            let requests = caller.await.expect("no panic");
+            streams += requests.streams.len();
+            wholes += requests.wholes.len();
+            cut_off += requests.cut_off;
+            completed.extend(requests.streams.into_iter().chain(requests.wholes));
         }
         gateway = restarted;
     }
-    let recorded: Vec<String> = gateway
-        .events()
-        .iter()
-        .map(|event| event["request_id"].as_str().unwrap_or_default().to_owned())
-        .collect();
-    let distinct: HashSet<_> = recorded.iter().cloned().collect();
-    println!("50 kills: {} completed answers, {} events", completed.len(), recorded.len());
-    assert_eq!(distinct.len(), recorded.len(), "no event twice");
-    let lost: Vec<_> = completed.difference(&distinct).collect();
+    let mut recorded = HashMap::new();
+    for event in gateway.events() {
+        let id = event["request_id"].as_str().expect("an id").to_owned();
+        let earlier = recorded.insert(id, event["outcome"].clone());
+        assert!(earlier.is_none(), "an event twice: {event}");
+    }
+    println!(
+        "{KILLS} kills: {streams} streams and {wholes} whole answers completed, {cut_off} streams cut off, {} events",
+        recorded.len()
+    );
+    let lost: Vec<_> =
+        completed.iter().filter(|id| recorded.get(*id) != Some(&json!("OUTCOME_COMPLETE"))).collect();
+    let lost: Vec<_> = lost.iter().map(|id| (id, recorded.get(id.as_str()))).collect();
     assert!(lost.is_empty(), "{lost:?}");
-    assert!(completed.len() > 100, "the test did something: {}", completed.len());
+    assert!(streams > 100 && wholes > 100 && cut_off > 10, "the test did something");
+}
+
+/// With a pause before each chunk, so that a kill meets streams in all their stages.
+fn slowly(chunks: &[Bytes]) -> Script {
+    let steps =
+        chunks.iter().flat_map(|chunk| [Step::Sleep(Duration::from_millis(2)), Step::Chunk(chunk.clone())]);
+    Script::Stream("text/event-stream", steps.chain([Step::End]).collect())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,8 @@ pub enum Script {
     Stream(&'static str, Vec<Step>),
     /// The steps alone: whatever the test wants on the wire.
     Raw(Vec<Step>),
+    /// One for those who ask for a stream, another for the rest.
+    AsAsked { stream: Box<Script>, whole: Box<Script> },
 }
 
 #[derive(Debug, Clone)]
@@ -67,6 +69,30 @@ struct Shared {
     /// Connections that the other side closed while an answer was on its way.
     abandoned: AtomicUsize,
     abandoned_bell: Notify,
+}
+
+impl Script {
+    fn steps(self, seen: &Seen) -> Vec<Step> {
+        match self {
+            Self::Json(status, body) => {
+                let body = body.to_string();
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                    body.len()
+                );
+                vec![Step::Bytes(format!("{head}{body}").into())]
+            }
+            Self::Stream(content_type, steps) => {
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"
+                );
+                std::iter::once(Step::Bytes(head.into())).chain(steps).collect()
+            }
+            Self::Raw(steps) => steps,
+            Self::AsAsked { stream, .. } if seen.json()["stream"] == true => stream.steps(seen),
+            Self::AsAsked { whole, .. } => whole.steps(seen),
+        }
+    }
 }
 
 impl Seen {
@@ -143,25 +169,9 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let mut buffer = Vec::new();
     while let Some(seen) = read_request(&mut stream, &mut buffer).await {
-        shared.seen.lock().expect("not poisoned").push(seen);
         let script = shared.script.lock().expect("not poisoned").clone();
-        let steps = match script {
-            Script::Json(status, body) => {
-                let body = body.to_string();
-                let head = format!(
-                    "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-                    body.len()
-                );
-                vec![Step::Bytes(format!("{head}{body}").into())]
-            }
-            Script::Stream(content_type, steps) => {
-                let head = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"
-                );
-                std::iter::once(Step::Bytes(head.into())).chain(steps).collect()
-            }
-            Script::Raw(steps) => steps,
-        };
+        let steps = script.steps(&seen);
+        shared.seen.lock().expect("not poisoned").push(seen);
         if !play(&mut stream, &steps, &shared).await {
             return;
         }

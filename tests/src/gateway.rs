@@ -23,6 +23,8 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
     folder: Arc<tempfile::TempDir>,
+    /// The one that was built with these tests, when there is no other.
+    binary: Option<PathBuf>,
 }
 
 /// Killed when it is dropped.
@@ -51,7 +53,7 @@ impl Default for Setup {
 impl Setup {
     pub fn new() -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
-        Self { environment: Vec::new(), arguments: Vec::new(), folder }
+        Self { environment: Vec::new(), arguments: Vec::new(), folder, binary: None }
     }
 
     /// `OIDC_ISSUER` and `OIDC_AUD` of this issuer.
@@ -74,6 +76,12 @@ impl Setup {
     #[must_use]
     pub fn with_argument(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    #[must_use]
+    pub fn with_binary(mut self, binary: &Path) -> Self {
+        self.binary = Some(binary.to_owned());
         self
     }
 
@@ -105,7 +113,7 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(self.binary.clone().unwrap_or_else(binary));
         command.env_clear().current_dir(self.folder.path()).stdin(Stdio::null());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
@@ -113,6 +121,20 @@ impl Setup {
 
     /// Starts it on free ports and waits until it takes connections.
     pub async fn start(&self) -> Gateway {
+        let mut gateway = self.spawn();
+        let admin = gateway.admin();
+        eventually("the gateway listens", START, async || {
+            if let Ok(Some(status)) = gateway.child.try_wait() {
+                panic!("the gateway ended at its start ({status}):\n{}", gateway.log());
+            }
+            admin.try_send(http::Method::GET, "/livez", "").await.ok()
+        })
+        .await;
+        gateway
+    }
+
+    /// Starts it on free ports.
+    pub fn spawn(&self) -> Gateway {
         let (port, admin_port) = (free_port(), free_port());
         let log = File::options().create(true).append(true).open(self.folder.path().join("gateway.log"));
         let access_log =
@@ -134,16 +156,7 @@ impl Setup {
             .stderr(log.expect("our own folder"))
             .spawn()
             .expect("the binary runs");
-        let mut gateway = Gateway { port, admin_port, child, setup: self.clone() };
-        let admin = Client::new(admin_port);
-        eventually("the gateway listens", START, async || {
-            if let Ok(Some(status)) = gateway.child.try_wait() {
-                panic!("the gateway ended at its start ({status}):\n{}", gateway.log());
-            }
-            admin.try_send(http::Method::GET, "/livez", "").await.ok()
-        })
-        .await;
-        gateway
+        Gateway { port, admin_port, child, setup: self.clone() }
     }
 
     /// Runs it to its end: for starts that must fail. Exit code and standard error.

@@ -65,6 +65,8 @@ async fn a_full_disk_is_reported_at_once_and_the_spool_goes_on_when_there_is_roo
         }
         assert!(writer.handle().stats().fault.is_some());
 
+        // Its room is given back when it has no name and is not open.
+        drop(hog);
         fs::remove_file(disk.0.join("hog")).unwrap();
         // Nobody pushes, and it heals.
         let deadline = Instant::now() + Duration::from_secs(5);
