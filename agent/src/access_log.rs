@@ -96,7 +96,10 @@ impl AccessLog {
             upstream: None,
             reason: Some(&refusal.detail()),
         };
-        self.lines.write(&line);
+        // Who was admitted has its line already, written when its ticket was settled.
+        if !refusal.is_after_admission() {
+            self.lines.write(&line);
+        }
         self.refusals.write(&line);
     }
 }

@@ -41,6 +41,11 @@ impl Grant {
         &self.ask
     }
 
+    /// The engine has the body; nobody needs it any more.
+    pub(crate) fn forget_body(&mut self) {
+        self.ask.forget_body();
+    }
+
     pub(crate) fn model(&self) -> Option<&GrantedModel> {
         self.model.as_ref()
     }
@@ -76,7 +81,7 @@ pub(crate) fn visible_models<'a>(
 ) -> impl Iterator<Item = &'a Model> {
     snapshot.bundle().models.iter().filter(|model| {
         let served = model.tenants.is_empty() || model.tenants.contains(&principal.tenant);
-        let name = crate::snapshot::canonical_model(model.name.as_str());
+        let name = model.name.canonical();
         served && verdict(principal, Permission::Inference, Some(&name), snapshot) == Verdict::Granted
     })
 }
@@ -84,14 +89,14 @@ pub(crate) fn visible_models<'a>(
 fn resolve(asked: &ModelName, principal: &Principal, snapshot: &Snapshot) -> Result<GrantedModel, Forbidden> {
     let unknown = || Forbidden::UnknownModel(asked.to_string());
     if snapshot.bundle().models.is_empty() {
-        let canonical = crate::snapshot::canonical_model(asked.as_str()).parse().map_err(|_| unknown())?;
+        let canonical = asked.canonical().parse().map_err(|_| unknown())?;
         return Ok(GrantedModel { canonical, declared: None });
     }
-    let model = snapshot.model(asked.as_str()).ok_or_else(unknown)?;
+    let model = snapshot.model(asked).ok_or_else(unknown)?;
     if !model.tenants.is_empty() && !model.tenants.contains(&principal.tenant) {
         return Err(unknown());
     }
-    let canonical = crate::snapshot::canonical_model(model.name.as_str()).parse().map_err(|_| unknown())?;
+    let canonical = model.name.canonical().parse().map_err(|_| unknown())?;
     Ok(GrantedModel { canonical, declared: Some(model.clone()) })
 }
 
@@ -115,9 +120,7 @@ fn verdict(
     }
     let mut verdict = Verdict::PermissionMissing;
     for rule in rules.filter(|rule| is_about(rule, principal) && rule.permissions.contains(&permission)) {
-        let covers = |model: &str| {
-            rule.models.iter().any(|allowed| crate::snapshot::canonical_model(allowed.as_str()) == model)
-        };
+        let covers = |model: &str| rule.models.iter().any(|allowed| allowed.canonical() == model);
         if rule.models.is_empty() || model.is_none_or(covers) {
             return Verdict::Granted;
         }

@@ -23,6 +23,7 @@ use crate::{
 use attach_proto::id::AgentId;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ClientConfig;
 use std::{
     convert::Infallible,
     net::TcpListener,
@@ -71,6 +72,10 @@ pub(crate) struct Shared {
     pub(crate) tls: Option<TlsAcceptor>,
     /// No new requests; those in progress go on.
     pub(crate) stop: CancellationToken,
+    /// Those in progress are cut off.
+    pub(crate) abort: CancellationToken,
+    /// For engines over TLS.
+    pub(crate) engine_tls: Arc<ClientConfig>,
 }
 
 /// Runs until stopped and drained. Blocks its thread.
@@ -94,7 +99,7 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
     };
     let settler = tokio::task::spawn_local(settler.run());
 
-    let pool = Pool::default();
+    let pool = Pool::new(shared.engine_tls);
     let pipeline = Rc::new(Pipeline {
         snapshots: shared.snapshots,
         own_routes: OwnRoutes::new(&shared.auth_config, Arc::clone(&shared.metrics)),
@@ -111,25 +116,27 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
     let chores = tokio::task::spawn_local(chores(Rc::downgrade(&pipeline), pool));
 
     let connections = TaskTracker::new();
-    let abort = CancellationToken::new();
-    accept(&listener, shared.tls.as_ref(), &pipeline, &connections, &shared.stop, &abort).await;
+    accept(&listener, shared.tls.as_ref(), &pipeline, &connections, &shared.stop, &shared.abort).await;
 
     // No more connections are taken; the kernel sends new ones to whoever listens now.
     drop(listener);
     connections.close();
-    if tokio::time::timeout(shared.grace, connections.wait()).await.is_err() {
+    tokio::select! {
+        () = connections.wait() => {}
+        () = shared.abort.cancelled() => {}
+        () = tokio::time::sleep(shared.grace) => shared.abort.cancel(),
+    }
+    if !connections.is_empty() {
         tracing::warn!(
             "{} connections are still open after the grace period and are closed",
             connections.len()
         );
-        abort.cancel();
         connections.wait().await;
     }
-    chores.abort();
-    // The last sender of tickets goes with the pipeline, and the settler ends when all it took is durable.
-    drop(pipeline);
-    let _ = chores.await;
+    // The settler ends when all that it took is durable; until then the quota stores stay connected.
+    pipeline.admitter.close();
     let _ = settler.await;
+    chores.abort();
     Ok(())
 }
 

@@ -45,6 +45,7 @@ pub(crate) struct Metrics {
     pub(crate) spool_stored: Gauge,
     pub(crate) spool_refused: Gauge,
     pub(crate) settlements_lost: Counter,
+    pub(crate) events_lost: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -78,6 +79,7 @@ impl Metrics {
         let spool_stored = Gauge::default();
         let spool_refused = Gauge::default();
         let settlements_lost = Counter::default();
+        let events_lost = Counter::default();
 
         let mut registry = Registry::with_prefix("attach");
         registry.register("requests", "Admitted requests by how they ended", Family::clone(&requests));
@@ -110,6 +112,11 @@ impl Metrics {
             spool_refused.clone(),
         );
         registry.register(
+            "usage_events_lost",
+            "Usage events that the spool's queue had no room for",
+            events_lost.clone(),
+        );
+        registry.register(
             "quota_settlements_lost",
             "Reservations that lapse by themselves, because the quota store was away for too long",
             settlements_lost.clone(),
@@ -130,6 +137,7 @@ impl Metrics {
             spool_stored,
             spool_refused,
             settlements_lost,
+            events_lost,
         }
     }
 

@@ -54,10 +54,11 @@ impl Pipeline {
 
     /// Answers a request, one way or the other.
     pub(crate) async fn serve(&self, request: Request<Incoming>) -> Response<AnswerBody> {
-        if let Some(response) = self.own_routes.public(&request) {
+        let request_id = RequestId::of(request.headers());
+        if let Some(mut response) = self.own_routes.public(&request) {
+            response.headers_mut().insert(headers::X_REQUEST_ID, request_id.value);
             return response;
         }
-        let request_id = RequestId::of(request.headers());
         let dialect = dialect_of(request.uri().path());
         let mut known = Known::default();
         match self.answer(request, &request_id, &mut known).await {

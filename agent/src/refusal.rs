@@ -144,6 +144,11 @@ impl Refusal {
         self.line().code
     }
 
+    /// Whether the request had its ticket by then.
+    pub(crate) fn is_after_admission(&self) -> bool {
+        matches!(self, Self::NoRoute(_) | Self::Engine(_) | Self::NotRecorded)
+    }
+
     pub(crate) fn blame(&self) -> Blame {
         self.line().blame
     }
@@ -238,7 +243,10 @@ impl Refusal {
     pub(crate) fn detail(&self) -> String {
         match self {
             Self::Identity(fault) => format!("{}: {fault}", fault.code()),
-            Self::NotAdmitted(NotAdmitted::Reached(reached)) => format!("{reached:?}"),
+            Self::NotAdmitted(NotAdmitted::Reached(reached)) => match reached.retry_after {
+                Some(wait) => format!("{} It would fit in {} s.", self.message(), wait.as_secs_f64().ceil()),
+                None => self.message(),
+            },
             Self::NotAdmitted(NotAdmitted::StoreUnavailable(fault)) => fault.to_string(),
             Self::Route(_)
             | Self::Host

@@ -1,9 +1,6 @@
 //! Which engine serves it: model → upstreams that have it → the least loaded by weight.
 
-use crate::{
-    admit::Ticket,
-    snapshot::{Snapshot, canonical_model},
-};
+use crate::{admit::Ticket, snapshot::Snapshot};
 use attach_proto::{
     bundle::{ModelTarget, Upstream},
     id::{ModelName, UpstreamId},
@@ -135,7 +132,7 @@ fn candidates(ticket: &Ticket) -> Vec<Target> {
     }
     // Names pass through as they were asked for: the engine knows best what it calls its models.
     let serves = |upstream: &&Arc<Upstream>| {
-        let is_it = |name: &ModelName| canonical_model(name.as_str()) == model.canonical.as_str();
+        let is_it = |name: &ModelName| name.canonical() == model.canonical.as_str();
         upstream.models.is_empty() || upstream.models.iter().any(is_it)
     };
     let asked = ticket.ask().model();

@@ -12,11 +12,17 @@ use crate::{
 };
 use attach_proto::{usage::UsageEvent, v1};
 use prost::Message as _;
-use std::{collections::VecDeque, rc::Rc, sync::Arc};
-use tokio::sync::{mpsc, oneshot};
+use std::{collections::VecDeque, rc::Rc, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 
 /// Tickets taken in one go. Beyond this the spool is told first, so that the earliest do not wait for the latest.
 const BATCH: usize = 256;
+
+/// How long the end of the process waits for the quota stores. Their own call budget is 20 ms.
+const LAST_SETTLEMENTS: Duration = Duration::from_secs(1);
 
 /// The answer's end waits on the other side; `None` when nobody does.
 type Waiter = Option<oneshot::Sender<Result<(), SpoolFault>>>;
@@ -34,20 +40,24 @@ impl Settler {
     pub(crate) async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
         let mut waiting = Waiting::default();
+        let mut settling = JoinSet::new();
         let mut is_open = true;
         while is_open || !waiting.is_empty() {
             tokio::select! {
                 biased;
                 count = self.tickets.recv_many(&mut batch, BATCH), if is_open => {
                     is_open = count > 0;
-                    self.take(&mut batch, &mut waiting);
+                    self.take(&mut batch, &mut waiting, &mut settling);
+                    while settling.try_join_next().is_some() {}
                 }
                 report = self.reports.next(), if !waiting.is_empty() => waiting.resolve(&report),
             }
         }
+        // What the quota store does not take by now lapses there by itself.
+        let _ = tokio::time::timeout(LAST_SETTLEMENTS, settling.join_all()).await;
     }
 
-    fn take(&self, batch: &mut Vec<Settled>, waiting: &mut Waiting) {
+    fn take(&self, batch: &mut Vec<Settled>, waiting: &mut Waiting, settling: &mut JoinSet<()>) {
         let mut entries = Vec::with_capacity(batch.len());
         let mut waiters = Vec::with_capacity(batch.len());
         let mut settlements: Vec<(Rc<QuotaStore>, Vec<Settlement>)> = Vec::new();
@@ -73,13 +83,14 @@ impl Settler {
             let pushed = self.spool.push(&mut entries);
             if let Err(error) = pushed {
                 // What stayed in `entries` was not taken: the last of them.
+                self.metrics.events_lost.inc_by(entries.len() as u64);
                 tracing::error!("{} usage events could not be queued: {error}", entries.len());
                 refuse(waiters.split_off(waiters.len() - entries.len()));
             }
             waiting.push(waiters);
         }
         for (store, of_store) in settlements {
-            tokio::task::spawn_local(async move { store.settle(of_store).await });
+            settling.spawn_local(async move { store.settle(of_store).await });
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use attach_proto::{
     bundle::{AccessRule, ApiKey, Bundle, IdentityProvider, Limit, Model, QuotaStore, Tenant, Upstream},
-    id::{QuotaStoreId, TenantId, UpstreamId},
+    id::{ModelName, QuotaStoreId, TenantId, UpstreamId},
 };
 use http::HeaderValue;
 use std::{collections::HashMap, sync::Arc};
@@ -41,7 +41,7 @@ impl Snapshot {
         let mut models = HashMap::new();
         for (index, model) in bundle.models.iter().enumerate() {
             for name in std::iter::once(&model.name).chain(&model.aliases) {
-                models.insert(canonical_model(name.as_str()), index);
+                models.insert(name.canonical(), index);
             }
         }
         Self {
@@ -85,8 +85,8 @@ impl Snapshot {
         indexes.iter().filter_map(|&index| self.bundle.identity_providers.get(index))
     }
 
-    pub(crate) fn model(&self, name: &str) -> Option<&Model> {
-        self.bundle.models.get(*self.models.get(&canonical_model(name))?)
+    pub(crate) fn model(&self, name: &ModelName) -> Option<&Model> {
+        self.bundle.models.get(*self.models.get(&name.canonical())?)
     }
 
     pub(crate) fn limits(&self, tenant: &TenantId) -> impl Iterator<Item = &Limit> {
@@ -115,15 +115,4 @@ impl Snapshot {
 
 fn without_final_slash(issuer: &str) -> &str {
     issuer.strip_suffix('/').unwrap_or(issuer)
-}
-
-/// One name for the many that an engine takes for the same model: `tiny`, `TINY:latest` and
-/// `registry.ollama.ai/library/tiny:latest` all run `tiny` on Ollama. Limits and permissions go by this name.
-///
-/// Names of other engines are folded the same way: at worst two models that differ only in case share a limit.
-pub(crate) fn canonical_model(name: &str) -> String {
-    let lower = name.to_lowercase();
-    let name = lower.strip_prefix("registry.ollama.ai/").unwrap_or(&lower);
-    let name = name.strip_prefix("library/").unwrap_or(name);
-    name.strip_suffix(":latest").unwrap_or(name).to_owned()
 }

@@ -30,7 +30,7 @@ use std::{
     thread,
 };
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 use tokio_util::sync::CancellationToken;
@@ -56,11 +56,14 @@ pub(crate) fn serve(settings: &Settings, mut source: Source) -> anyhow::Result<(
     let (snapshots, receiver) = watch::channel(Arc::clone(&snapshot));
 
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let client_tls = tls_config();
     let issuers =
-        Arc::new(Issuers::new(control.handle().clone(), &settings.state_dir, clock.clone(), tls_config()));
+        Issuers::new(control.handle().clone(), &settings.state_dir, clock.clone(), Arc::clone(&client_tls));
+    let issuers = Arc::new(issuers);
     issuers.apply(&snapshot);
 
     let stop = CancellationToken::new();
+    let abort = CancellationToken::new();
     let end = CancellationToken::new();
     let shared = Shared {
         snapshots: receiver.clone(),
@@ -78,6 +81,8 @@ pub(crate) fn serve(settings: &Settings, mut source: Source) -> anyhow::Result<(
         grace: settings.grace,
         tls,
         stop: stop.clone(),
+        abort: abort.clone(),
+        engine_tls: client_tls,
     };
     let admin = Admin {
         snapshots: receiver.clone(),
@@ -87,32 +92,47 @@ pub(crate) fn serve(settings: &Settings, mut source: Source) -> anyhow::Result<(
         access_log: shared.access_log.clone(),
         stop: stop.clone(),
     };
-    let cores = spawn_cores(&shared, listeners)?;
-    drop(shared);
-
-    control.block_on(async {
+    let ended = control.block_on(async {
+        // Before the first caller: what can fail fails now.
+        let mut signals = Signals::new()?;
         let admin_listener = bind_admin(settings.admin).await?;
         let admin_address = admin_listener.local_addr()?;
+        let cores = spawn_cores(&shared, listeners)?;
+        drop(shared);
         say_hello(&snapshot, address, admin_address, settings);
         let admin = tokio::spawn(admin::serve(admin, admin_listener, end.clone()));
-        let follow = tokio::spawn(source.follow(snapshots));
-        let apply = tokio::spawn(apply_snapshots(receiver, issuers, metrics));
-        wait_for_signal(&stop).await?;
+        let gauge = Arc::clone(&metrics);
+        let revision = move |snapshot: &Snapshot| {
+            gauge.bundle_revision.set(i64::try_from(snapshot.bundle().revision.0).unwrap_or(i64::MAX));
+        };
+        revision(&snapshot);
+        let follow = tokio::spawn(source.follow(snapshots, move |snapshot| {
+            // Before requests are served by it, or a new issuer's callers would meet no keys.
+            issuers.apply(snapshot);
+            revision(snapshot);
+        }));
+        signals.wait(&stop).await;
         // The cores drain on their own threads; health and issuers' keys stay available to them meanwhile.
-        let drained = tokio::task::spawn_blocking(move || join(cores));
-        drained.await??;
+        let mut drained = tokio::task::spawn_blocking(move || join(cores));
+        let drained = tokio::select! {
+            drained = &mut drained => drained,
+            () = signals.again() => {
+                tracing::warn!("told to stop again: answers in progress are cut off");
+                abort.cancel();
+                drained.await
+            }
+        };
         end.cancel();
         follow.abort();
-        apply.abort();
         admin.await??;
-        anyhow::Ok(())
-    })?;
+        drained?
+    });
     // The issuers' tasks hold the runtime's handle, not the other way about.
     control.shutdown_background();
-    spool.close().context("the last usage events")?;
+    let closed = spool.close().context("the last usage events");
     close_refusals.close();
     close_lines.close();
-    Ok(())
+    ended.and(closed)
 }
 
 fn spawn_cores(
@@ -131,9 +151,11 @@ fn spawn_cores(
     Ok(listeners.into_iter().enumerate().map(spawn).collect::<Result<_, _>>()?)
 }
 
+/// Waits for all of them, whatever becomes of one; then tells the first that failed.
 fn join(cores: Vec<thread::JoinHandle<std::io::Result<()>>>) -> anyhow::Result<()> {
-    for core in cores {
-        core.join().map_err(|_| anyhow::anyhow!("a core panicked"))??;
+    let ends: Vec<_> = cores.into_iter().map(thread::JoinHandle::join).collect();
+    for end in ends {
+        end.map_err(|_| anyhow::anyhow!("a core panicked"))??;
     }
     Ok(())
 }
@@ -153,33 +175,32 @@ async fn bind_admin(address: AdminAddress) -> anyhow::Result<tokio::net::TcpList
     }
 }
 
-/// Changed configuration reaches the issuers' keys and the gauge; requests see it by themselves.
-async fn apply_snapshots(
-    mut snapshots: watch::Receiver<Arc<Snapshot>>,
-    issuers: Arc<Issuers>,
-    metrics: Arc<Metrics>,
-) {
-    loop {
-        let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        issuers.apply(&snapshot);
-        metrics.bundle_revision.set(i64::try_from(snapshot.bundle().revision.0).unwrap_or(i64::MAX));
-        if snapshots.changed().await.is_err() {
-            // No file to follow: this snapshot stays.
-            return std::future::pending().await;
-        }
-    }
+/// What people and supervisors send to end it.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
-async fn wait_for_signal(stop: &CancellationToken) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("told to stop: answers in progress go on"),
-        _ = interrupt.recv() => tracing::info!("interrupted: answers in progress go on"),
-        () = stop.cancelled() => tracing::error!("a core ended: stopping"),
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    stop.cancel();
-    Ok(())
+
+    /// Until it is told to stop, or a core ended by itself.
+    async fn wait(&mut self, stop: &CancellationToken) {
+        tokio::select! {
+            () = self.again() => tracing::info!("told to stop: answers in progress go on"),
+            () = stop.cancelled() => tracing::error!("a core ended: stopping"),
+        }
+        stop.cancel();
+    }
+
+    async fn again(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn say_hello(

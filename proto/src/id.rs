@@ -112,6 +112,19 @@ identifier! {
     ModelName, MAX_MODEL_NAME_BYTES, "all but white space and control characters", is_model_character
 }
 
+impl ModelName {
+    /// One name for the many that an engine takes for the same model: `tiny`, `TINY:latest` and
+    /// `registry.ollama.ai/library/tiny:latest` all run `tiny` on Ollama. Limits and permissions go by this name.
+    ///
+    /// Names of other engines are folded the same way: at worst two models that differ only in case share a limit.
+    pub fn canonical(&self) -> String {
+        let lower = self.0.to_lowercase();
+        let name = lower.strip_prefix("registry.ollama.ai/").unwrap_or(&lower);
+        let name = name.strip_prefix("library/").unwrap_or(name);
+        name.strip_suffix(":latest").unwrap_or(name).to_owned()
+    }
+}
+
 /// Numbers the changes of a pool's bundle; a reader follows them in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Revision(pub u64);

@@ -16,7 +16,7 @@ fn a_start_without_the_settings_it_needs_says_which_to_set() {
         (&[], &["OIDC_ISSUER", "KEYS_FILE", "--config"]),
         (&[("OIDC_ISSUER", "https://a.example")], &["OIDC_AUD"]),
         (&[("OIDC_AUD", "api")], &["OIDC_ISSUER"]),
-        (&[("OIDC_ISSUER", "a.example"), ("OIDC_AUD", "api")], &["issuer", "https://"]),
+        (&[("OIDC_ISSUER", "a.example"), ("OIDC_AUD", "api")], &["OIDC_ISSUER", "https://"]),
         (&[("KEYS_FILE", "nowhere.json")], &["nowhere.json", "No such file"]),
         (&[("KEYS_FILE", "k"), ("MAX_TOKENS_PER_MIN", "many")], &["MAX_TOKENS_PER_MIN", "\"many\""]),
         (&[("KEYS_FILE", "k"), ("WINDOW", "0")], &["WINDOW"]),
@@ -24,7 +24,7 @@ fn a_start_without_the_settings_it_needs_says_which_to_set() {
         (&[("KEYS_FILE", "k"), ("ENGINE_URL", "ftp://x")], &["ENGINE_URL", "http://host:port"]),
         (
             &[("OIDC_ISSUER", "https://a.example"), ("OIDC_AUD", "api"), ("REDIS_URL", "localhost")],
-            &["redis"],
+            &["REDIS_URL", "redis://"],
         ),
         (&[("KEYS_FILE", "k"), ("MEM_BACKEND", "weaviate")], &["MEM_BACKEND", "none"]),
         (&[("KEYS_FILE", "k"), ("USAGE_METERING", "openmeter")], &["USAGE_METERING", "prometheus"]),

@@ -194,16 +194,53 @@ async fn an_engine_that_dies_mid_stream_never_looks_like_a_clean_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_says_error_mid_stream_is_passed_on_and_counted_as_a_failure() {
-    let chunks = samples::ollama_chunks(9, 4);
-    let mut steps: Vec<Step> = chunks[..2].iter().cloned().map(Step::Chunk).collect();
-    steps.push(Step::Chunk(
-        "{\"error\":\"an error was encountered while running the model: unexpected EOF\"}\n".into(),
-    ));
-    steps.push(Step::End);
-    let world = world(Script::Stream("application/x-ndjson", steps)).await;
-    let answer = world.alice().stream("/api/chat", &streaming()).await.whole().await;
-    assert_eq!(answer.text().matches("\"error\"").count(), 1, "{}", answer.text());
+    let last: [&[&'static str]; 3] = [
+        // vLLM ends such a stream as if all were well.
+        &["data: {\"error\":{\"message\":\"no\",\"code\":500}}\n\n", "data: [DONE]\n\n"],
+        &["{\"error\":\"an error was encountered while running the model: unexpected EOF\"}\n"],
+        &[
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"api_error\",\"message\":\"no\"}}\n\n",
+        ],
+    ];
+    for ((path, content_type, chunks), last) in dialects().into_iter().zip(last) {
+        let mut steps: Vec<Step> = chunks[..3].iter().cloned().map(Step::Chunk).collect();
+        steps.extend(last.iter().map(|text| Step::Chunk(Bytes::from_static(text.as_bytes()))));
+        steps.push(Step::End);
+        let world = world(Script::Stream(content_type, steps)).await;
+        let answer = world.alice().stream(path, &streaming()).await.whole().await;
+        assert!(answer.text().contains(last[0]), "{path}: {}", answer.text());
+        world.settled("OUTCOME_ENGINE_ERROR").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_under_a_good_status_is_a_failure_too() {
+    let world = world(Script::Json(200, json!({"error": {"message": "no", "type": "x"}}))).await;
+    let answer = world.alice().post("/v1/chat/completions", &whole()).await;
+    assert_eq!(answer.json()["error"]["message"], "no");
     world.settled("OUTCOME_ENGINE_ERROR").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generation_that_kills_its_engine_is_not_sent_again_and_is_told_in_one_line() {
+    let world = world(samples::openai_chat(0, 0)).await;
+    let alice = world.alice().with_header("x-request-id", "fatal");
+    alice.post("/v1/chat/completions", &whole()).await;
+    // On a connection that has served before.
+    world.engine.set(Script::Raw(vec![Step::Sleep(Duration::from_millis(300)), Step::Close]));
+    let answer = alice.post("/v1/chat/completions", &whole()).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.json()["error"]["code"].as_str()),
+        (502, Some("engine_failed"))
+    );
+    assert_eq!(world.engine.seen().len(), 2);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let lines = world.gateway.access_log();
+    assert_eq!(
+        lines.lines().filter(|line| line.contains("\"fatal\"")).count(),
+        2,
+        "one for each request: {lines}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -173,7 +173,8 @@ async fn an_answer_in_one_piece_is_capped_in_the_field_that_the_engine_obeys() {
         .await;
 
     let seen: Vec<Value> = engine.seen().iter().map(attach_tests::engine::Seen::json).collect();
-    assert_eq!(seen[0], asked, "what was asked for fits, so every byte stays");
+    // Ollama does not know the field that was asked by, so the same bound stands in the one that it obeys.
+    assert_eq!((&seen[0]["max_completion_tokens"], &seen[0]["max_tokens"]), (&json!(300), &json!(300)));
     let cap = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{seen:#?}"));
     assert!((256..1000).contains(&cap(&seen[1]["max_tokens"])));
     assert!((256..1000).contains(&cap(&seen[2]["options"]["num_predict"])));
@@ -206,4 +207,39 @@ async fn a_stream_that_meets_its_limit_ends_as_the_engines_own_length_stop_and_t
     engine.wait_abandoned(Duration::from_secs(5)).await;
     let events = gateway.wait_events(1).await;
     assert_eq!(events[0]["outcome"], "OUTCOME_CUT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bound_in_a_field_that_the_engine_does_not_obey_is_no_way_around_a_limit() {
+    let issuer = Issuer::start().await;
+    let mut steps: Vec<Step> = samples::openai_chunks(9, 5000).into_iter().map(Step::Chunk).collect();
+    steps.truncate(5000);
+    steps.push(Step::Wait);
+    for (path, bound) in [
+        ("/v1/chat/completions", json!({"max_completion_tokens": 1})),
+        ("/v1/chat/completions", json!({"n_predict": 1})),
+        ("/v1/completions", json!({"max_tokens": 100_000, "max_completion_tokens": 1})),
+    ] {
+        let engine = Engine::start(Script::Stream("text/event-stream", steps.clone())).await;
+        let setup = Setup::new().with_issuer(&issuer).with_engine(&engine);
+        let gateway = setup.with("MAX_TOKENS_PER_MIN", "1000").start().await;
+        let alice = gateway.client().with_bearer(&issuer.token("alice"));
+        let mut body = json!({"model": "tiny", "stream": true, "prompt": "hi", "messages": []});
+        for (name, value) in bound.as_object().expect("an object") {
+            body[name] = value.clone();
+        }
+        let text = alice.stream(path, &body).await.whole().await.text();
+        assert!(tokens(&text) <= 1000, "{bound}: {} tokens passed", tokens(&text));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_is_not_counted_as_if_its_bytes_were_words() {
+    let issuer = Issuer::start().await;
+    let engine = Engine::start(samples::openai_chat(1, 1)).await;
+    let gateway = Setup::new().with_issuer(&issuer).with_engine(&engine).start().await;
+    let alice = gateway.client().with_bearer(&issuer.token("alice"));
+    let url = format!("data:image/png;base64,{}", "iVBORw0KGgo".repeat(30_000));
+    let body = json!({"model": "tiny", "max_tokens": 50, "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]});
+    assert_eq!(alice.post("/v1/chat/completions", &body).await.status, 200);
 }

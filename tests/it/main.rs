@@ -10,6 +10,7 @@
 mod bad_input;
 mod durability;
 mod ends;
+mod engines;
 mod first_commands;
 mod identity;
 mod layering;

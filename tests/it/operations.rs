@@ -268,3 +268,48 @@ async fn the_operator_sees_metrics_and_the_usage_table() {
     assert!(bob.contains("\"bob\"") && !bob.contains("alice"), "{bob}");
     assert_eq!(gateway.client().get("/metrics").await.status, 401);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_written_bundle_never_acts() {
+    let issuer = Issuer::start().await;
+    let engine = Engine::start(samples::openai_chat(1, 1)).await;
+    let start = format!(
+        "identity_providers: [{{issuer: '{}', audiences: [test-api]}}]\nupstreams: [{{url: '{}'}}]\n",
+        issuer.url(),
+        engine.url()
+    );
+    let whole = format!(
+        "{start}limits: [{{counter: COUNTER_SHARED, measure: MEASURE_REQUESTS, window: 3600s, amount: 1}}]\n"
+    );
+    let setup = Setup::new().with_bundle(&whole);
+    let gateway = setup.start().await;
+    let alice = gateway.client().with_bearer(&issuer.token("alice"));
+    let chat = json!({"model": "tiny", "messages": []});
+    assert_eq!(alice.post("/v1/chat/completions", &chat).await.status, 200);
+    // Written in pieces, as by a slow copy: every piece is a valid bundle, and none but the last has the limit.
+    for length in start.len()..=whole.len() {
+        setup.file("bundle.yaml", &whole[..length]);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(alice.post("/v1/chat/completions", &chat).await.status, 429);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_tells_it_to_stop_twice_need_not_wait_for_open_streams() {
+    let issuer = Issuer::start().await;
+    let mut steps: Vec<Step> = samples::openai_chunks(9, 4).into_iter().map(Step::Chunk).collect();
+    steps.insert(2, Step::Wait);
+    let engine = Engine::start(Script::Stream("text/event-stream", steps)).await;
+    let mut gateway = Setup::new().with_issuer(&issuer).with_engine(&engine).start().await;
+    let alice = gateway.client().with_bearer(&issuer.token("alice"));
+    let mut stream = alice.stream("/v1/chat/completions", &streaming()).await;
+    stream.next().await.expect("a piece").expect("not the end");
+
+    gateway.signal(Signal::SIGTERM);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    gateway.signal(Signal::SIGINT);
+
+    gateway.wait_end(Duration::from_secs(5)).await;
+    assert!(!stream.whole().await.text().contains("[DONE]"));
+    assert_eq!(gateway.events().len(), 1, "what came is recorded");
+}

@@ -26,7 +26,7 @@ pub(crate) use ticket::{Durable, Hold, Settled, Ticket};
 use crate::{
     authorize::{Grant, matches_any},
     clock::Clock,
-    snapshot::{Snapshot, canonical_model},
+    snapshot::Snapshot,
 };
 use attach_proto::{
     bundle::{Counter, Limit, Measure, QuotaOutage, QuotaStoreKind},
@@ -81,7 +81,8 @@ pub(crate) struct Admitter {
     stores: RefCell<HashMap<QuotaStoreId, OpenStore>>,
     live: Live,
     lost: Cell<u64>,
-    settler: mpsc::Sender<Settled>,
+    /// `None` once no more requests come.
+    settler: RefCell<Option<mpsc::Sender<Settled>>>,
     clock: Clock,
     agent: AgentId,
 }
@@ -98,14 +99,15 @@ impl Admitter {
             stores: RefCell::default(),
             live: Live::new(),
             lost: Cell::new(0),
-            settler,
+            settler: RefCell::new(Some(settler)),
             clock,
             agent,
         }
     }
 
     pub(crate) async fn admit(&self, grant: Grant, request_id: Rc<str>) -> Result<Ticket, NotAdmitted> {
-        let queue = self.settler.clone().try_reserve_owned().map_err(|_| NotAdmitted::Overloaded)?;
+        let settler = self.settler.borrow().clone().ok_or(NotAdmitted::Overloaded)?;
+        let queue = settler.try_reserve_owned().map_err(|_| NotAdmitted::Overloaded)?;
         let id = Uuid::now_v7();
         let mut admittance = Admittance { hold: None, standing: Vec::new(), output_cap: None, queue };
         let limits = applied(&grant);
@@ -130,7 +132,7 @@ impl Admitter {
                 let each = output / grant.ask().choices().max(1);
                 // An answer in one piece can't be cut, so the engine is told where to stop.
                 let must_tell = counts_output && grant.ask().generates() && !grant.ask().stream();
-                if must_tell && cap.asked.is_none_or(|asked| asked > each) {
+                if must_tell {
                     admittance.output_cap = Some(each.max(1));
                 }
                 admittance.hold = Some(self.live.enter(store, reservation));
@@ -162,6 +164,11 @@ impl Admitter {
     /// Keeps the reservations of requests in progress alive.
     pub(crate) async fn renew_if_due(&self) {
         self.live.renew_if_due().await;
+    }
+
+    /// From here on nothing is admitted. The stores stay open for what is still to be settled.
+    pub(crate) fn close(&self) {
+        self.settler.take();
     }
 
     /// Connects to the stores of all tenants, before their first request.
@@ -213,7 +220,7 @@ fn applied(grant: &Grant) -> Vec<Applied> {
         let scope = &limit.scope;
         let covers_model = scope.models.is_empty()
             || grant.model().is_some_and(|model| {
-                let is_it = |name: &ModelName| canonical_model(name.as_str()) == model.canonical.as_str();
+                let is_it = |name: &ModelName| name.canonical() == model.canonical.as_str();
                 scope.models.iter().any(is_it)
             });
         covers_model && matches_any(&scope.principals, &scope.groups, grant.principal())

@@ -162,7 +162,9 @@ impl Ticket {
         self.progress.http_status = Some(http_status);
     }
 
+    /// The engine answers.
     pub(crate) fn first_byte(&mut self) {
+        self.grant.forget_body();
         self.progress.first_byte.get_or_insert_with(Instant::now);
     }
 

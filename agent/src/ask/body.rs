@@ -41,7 +41,8 @@ pub(crate) struct BodyBudget(Arc<AtomicUsize>);
 
 impl BodyBudget {
     pub(crate) fn of_this_machine() -> Self {
-        Self(Arc::new(AtomicUsize::new(total_memory().unwrap_or(FALLBACK_MEMORY) / MEMORY_SHARE)))
+        let memory = [machine_memory(), container_memory()].into_iter().flatten().min();
+        Self(Arc::new(AtomicUsize::new(memory.unwrap_or(FALLBACK_MEMORY) / MEMORY_SHARE)))
     }
 
     fn take(&self, bytes: usize) -> Option<Room> {
@@ -64,8 +65,28 @@ impl Drop for Room {
     }
 }
 
+impl Room {
+    /// Whether there is room for this many bytes in all.
+    fn grow_to(&mut self, bytes: usize) -> bool {
+        let Some(more) = self.budget.take(bytes.saturating_sub(self.bytes)) else { return false };
+        self.bytes += more.into_bytes();
+        true
+    }
+
+    fn into_bytes(mut self) -> usize {
+        std::mem::take(&mut self.bytes)
+    }
+}
+
+/// What the container may use, by either version of control groups.
+fn container_memory() -> Option<usize> {
+    ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        .into_iter()
+        .find_map(|file| std::fs::read_to_string(file).ok()?.trim().parse().ok())
+}
+
 /// `MemTotal` of Linux, in bytes.
-fn total_memory() -> Option<usize> {
+fn machine_memory() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()?.checked_mul(1024)
@@ -81,8 +102,7 @@ pub(crate) async fn collect(
     if matches!(declared, Some(Err(_))) || matches!(declared, Some(Ok(bytes)) if bytes > limit) {
         return Err(BodyFault::TooLarge { limit });
     }
-    // A body without a length could be as large as the limit, so that much must be free while it is read.
-    let expected = declared.and_then(Result::ok).unwrap_or(limit);
+    let expected = declared.and_then(Result::ok).unwrap_or(0);
     let mut room = budget.take(expected).ok_or(BodyFault::NoRoom)?;
     let mut whole: Option<Bytes> = None;
     let mut rest = BytesMut::new();
@@ -92,12 +112,15 @@ pub(crate) async fn collect(
         if length > limit {
             return Err(BodyFault::TooLarge { limit });
         }
+        if !room.grow_to(length) {
+            return Err(BodyFault::NoRoom);
+        }
         // Most bodies come in one piece, which is then taken as it is.
         match whole.take() {
             None if rest.is_empty() => whole = Some(data),
             first => {
                 if let Some(first) = first {
-                    rest.reserve(expected.min(length * 2));
+                    rest.reserve(expected.max(length * 2).min(limit));
                     rest.extend_from_slice(&first);
                 }
                 rest.extend_from_slice(&data);
@@ -105,8 +128,6 @@ pub(crate) async fn collect(
         }
     }
     let bytes = whole.unwrap_or_else(|| rest.freeze());
-    budget.0.fetch_add(room.bytes - bytes.len().min(room.bytes), Ordering::Relaxed);
-    room.bytes = bytes.len().min(room.bytes);
     Ok((bytes, room))
 }
 

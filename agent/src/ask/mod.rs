@@ -1,7 +1,9 @@
 //! What the caller wants: the route's meaning, and the few fields of the body that policy needs.
 
 mod body;
+mod estimate;
 mod read;
+mod rewrite;
 mod route;
 
 pub(crate) use body::{BodyBudget, BodyFault, collect};

@@ -2,17 +2,15 @@
 
 use super::{
     body::Room,
+    estimate::tokens,
+    rewrite::{Cap, CapField, Object, Places},
     route::{Classified, Dialect, Operation, Route},
 };
-use crate::json_edit::{BodyFault as JsonFault, Edits, Member, Tail, TopLevel};
-use attach_proto::{bundle::UpstreamKind, id::ModelName};
+use crate::json_edit::{BodyFault as JsonFault, Member, TopLevel};
+use attach_proto::id::ModelName;
 use bytes::Bytes;
 use http::Method;
-use std::{fmt, ops::Range};
-
-/// Bytes of prompt to a token, for the reservation alone; what is recorded is the engine's count. Four is what
-/// English text has in the common vocabularies.
-const BYTES_PER_TOKEN: u64 = 4;
+use std::fmt;
 
 /// Answers to one prompt. More is no use to a person, and would multiply what a request reserves beyond any limit.
 const MAX_CHOICES: u64 = 128;
@@ -26,6 +24,7 @@ const READ: &[&str] = &[
     "stream",
     "max_tokens",
     "max_completion_tokens",
+    "n_predict",
     "n",
     "best_of",
     "options",
@@ -33,6 +32,7 @@ const READ: &[&str] = &[
     "prompt",
     "messages",
     "input",
+    "images",
     "system",
     "tools",
     "suffix",
@@ -44,33 +44,17 @@ const READ_OF_STREAM_OPTIONS: &[&str] = &["include_usage"];
 /// What one request asks for.
 #[derive(Debug)]
 pub(crate) struct Ask {
-    classified: Classified,
-    model: Option<ModelName>,
+    pub(super) classified: Classified,
+    pub(super) model: Option<ModelName>,
     stream: bool,
     input_estimate: u64,
     output_asked: Option<u64>,
     choices: u64,
     /// Whether the caller itself asked for usage in the stream.
     wants_usage: bool,
-    body: Bytes,
-    places: Places,
-    _room: Option<Room>,
-}
-
-/// Where in the body stands what may have to change.
-#[derive(Debug, Default)]
-struct Places {
-    model: Option<Range<usize>>,
-    max_tokens: Option<Range<usize>>,
-    max_completion_tokens: Option<Range<usize>>,
-    num_predict: Option<Range<usize>>,
-    include_usage: Option<Range<usize>>,
-    /// The ends of the objects that may get another member.
-    body: Option<Tail>,
-    options: Option<Tail>,
-    stream_options: Option<Tail>,
-    /// A `prompt` where the engine wants `messages`: the whole member, and its value.
-    prompt_for_messages: Option<(Range<usize>, Range<usize>)>,
+    pub(super) body: Bytes,
+    pub(super) places: Places,
+    room: Option<Room>,
 }
 
 /// What is wrong with the body.
@@ -101,8 +85,9 @@ impl Ask {
     }
 
     /// Path and query at the engine.
-    pub(crate) fn engine_path(&self) -> String {
-        let model = self.classified.model_in_path.as_deref().unwrap_or_default();
+    pub(crate) fn engine_path(&self, engine_model: Option<&ModelName>) -> String {
+        let is_in_path = self.classified.model_in_path.is_some();
+        let model = engine_model.filter(|_| is_in_path).map_or("", ModelName::as_str);
         let path = format!("{}{model}", self.classified.route.engine_path);
         match &self.classified.query {
             Some(query) => format!("{path}?{query}"),
@@ -137,6 +122,12 @@ impl Ask {
         matches!(self.route().operation, Operation::Chat | Operation::Completion)
     }
 
+    /// Gives the body's memory back, for a stream may go on for minutes.
+    pub(crate) fn forget_body(&mut self) {
+        self.body = Bytes::new();
+        self.room = None;
+    }
+
     pub(crate) fn has_body(&self) -> bool {
         !self.body.is_empty()
     }
@@ -145,75 +136,6 @@ impl Ask {
     /// out of a stream unless asked.
     pub(crate) fn hides_usage(&self) -> bool {
         self.stream && self.generates() && self.route().dialect == Dialect::OpenAi && !self.wants_usage
-    }
-
-    /// The body for an engine: every byte as it came, but for the model's other name, the cap, and what makes the
-    /// engine report usage.
-    pub(crate) fn body_for(
-        &self,
-        kind: UpstreamKind,
-        engine_model: Option<&ModelName>,
-        output_cap: Option<u64>,
-    ) -> Bytes {
-        let mut edits = Edits::default();
-        if let (Some(place), Some(engine_model)) = (&self.places.model, engine_model)
-            && self.model.as_ref() != Some(engine_model)
-        {
-            edits.replace(place.clone(), json_string(engine_model.as_str()));
-        }
-        if let Some((member, value)) = &self.places.prompt_for_messages
-            && let Some(prompt) = self.body.get(value.clone())
-        {
-            let mut messages = br#""messages":[{"role":"user","content":"#.to_vec();
-            messages.extend_from_slice(prompt);
-            messages.extend_from_slice(b"}]");
-            edits.replace(member.clone(), messages);
-        }
-        if let Some(cap) = output_cap {
-            self.write_cap(&mut edits, kind, cap);
-        }
-        if self.hides_usage() {
-            self.force_usage(&mut edits);
-        }
-        edits.apply(self.body.clone())
-    }
-
-    /// Into the field that the engine obeys: Ollama ignores `max_completion_tokens`.
-    fn write_cap(&self, edits: &mut Edits, kind: UpstreamKind, cap: u64) {
-        let number = cap.to_string();
-        let places = &self.places;
-        if self.route().dialect == Dialect::Ollama {
-            match (&places.num_predict, places.options, places.body) {
-                (Some(value), _, _) => edits.replace(value.clone(), number),
-                (None, Some(options), _) => edits.insert_member(options, "num_predict", &number),
-                (None, None, Some(body)) => {
-                    edits.insert_member(body, "options", &format!("{{\"num_predict\":{number}}}"));
-                }
-                (None, None, None) => {}
-            }
-            return;
-        }
-        if let Some(value) = &places.max_completion_tokens {
-            edits.replace(value.clone(), number.clone());
-        }
-        let is_told = places.max_completion_tokens.is_some() && kind != UpstreamKind::Ollama;
-        match (&places.max_tokens, places.body) {
-            (Some(value), _) => edits.replace(value.clone(), number),
-            (None, Some(body)) if !is_told => edits.insert_member(body, "max_tokens", &number),
-            (None, _) => {}
-        }
-    }
-
-    fn force_usage(&self, edits: &mut Edits) {
-        let places = &self.places;
-        match (&places.include_usage, places.stream_options, places.body) {
-            (Some(value), _, _) => edits.replace(value.clone(), "true"),
-            (None, Some(options), _) => edits.insert_member(options, "include_usage", "true"),
-            (None, None, Some(body)) => {
-                edits.insert_member(body, "stream_options", "{\"include_usage\":true}");
-            }
-            (None, None, None) => {}
-        }
     }
 }
 
@@ -233,7 +155,7 @@ pub(crate) fn read_without_body(classified: Classified) -> Result<Ask, AskFault>
         wants_usage: false,
         body: Bytes::new(),
         places: Places::default(),
-        _room: None,
+        room: None,
     })
 }
 
@@ -260,49 +182,43 @@ pub(crate) fn read(classified: Classified, body: Bytes, room: Room) -> Result<As
     };
     let include_usage = stream_options.as_ref().and_then(|options| options.get("include_usage"));
     let num_predict = options.as_ref().and_then(|options| options.get("num_predict"));
-    let max_tokens = get("max_tokens");
-    let max_completion_tokens = get("max_completion_tokens");
-    let output_asked = match route.dialect {
-        Dialect::Ollama => positive_or_endless(num_predict, "options.num_predict")?,
-        Dialect::OpenAi | Dialect::Anthropic => {
-            let newer = count(max_completion_tokens, "max_completion_tokens")?;
-            let older = count(max_tokens, "max_tokens")?;
-            newer.or(older)
-        }
-    };
+    let caps = caps(&top, &route, num_predict)?;
     let is_ollama_chat = route.dialect == Dialect::Ollama && route.operation == Operation::Chat;
     let prompt = get("prompt");
     let prompt_for_messages = match (prompt, get("messages")) {
         (Some(prompt), None) if is_ollama_chat => Some((prompt.member_range.clone(), prompt.range.clone())),
         _ => None,
     };
-    let texts = ["prompt", "messages", "input", "system", "tools", "suffix"];
-    let bytes: usize = texts.iter().filter_map(|name| top.get(name)).map(|member| member.raw.len()).sum();
-    let range = |member: Option<&Member<'_>>| member.map(|member| member.range.clone());
+    let texts = ["prompt", "messages", "input", "images", "system", "tools", "suffix"];
+    let input_estimate = texts.iter().filter_map(|name| top.get(name)).map(|member| tokens(member.raw)).sum();
+    let object = |name: &str, nested: Option<&TopLevel<'_>>| match (nested, top.get(name)) {
+        (Some(nested), _) => Some(Object::Here(nested.tail())),
+        (None, Some(null)) => Some(Object::Null(null.range.clone())),
+        (None, None) => None,
+    };
     let places = Places {
-        model: range(model),
-        max_tokens: range(max_tokens),
-        max_completion_tokens: range(max_completion_tokens),
-        num_predict: range(num_predict),
-        include_usage: range(include_usage),
+        model: model.map(|member| member.range.clone()),
+        include_usage: include_usage.map(|member| member.range.clone()),
         body: Some(top.tail()),
-        options: options.as_ref().map(TopLevel::tail),
-        stream_options: stream_options.as_ref().map(TopLevel::tail),
+        options: object("options", options.as_ref()),
+        stream_options: object("stream_options", stream_options.as_ref()),
         prompt_for_messages,
+        caps,
     };
     let wants_usage = include_usage.and_then(Member::boolean).unwrap_or(false);
     let choices = choices(&top)?;
     Ok(Ask {
         model: Some(model_name(&name)?),
         stream: stream && matches!(route.operation, Operation::Chat | Operation::Completion),
-        input_estimate: u64::try_from(bytes).unwrap_or(u64::MAX).div_ceil(BYTES_PER_TOKEN),
-        output_asked,
+        input_estimate,
+        // Which of them an engine obeys differs, so the largest counts.
+        output_asked: places.caps.iter().map(|cap| cap.asked).max().flatten(),
         choices,
         wants_usage,
         places,
         classified,
         body,
-        _room: Some(room),
+        room: Some(room),
     })
 }
 
@@ -328,6 +244,35 @@ fn model_name(text: &str) -> Result<ModelName, AskFault> {
         name: "model",
         problem: "must have 1 to 256 bytes, none of them white space or a control character",
     })
+}
+
+/// The fields that bound the output, as far as this route's engines know them.
+fn caps(top: &TopLevel<'_>, route: &Route, num_predict: Option<&Member<'_>>) -> Result<Vec<Cap>, AskFault> {
+    if route.dialect == Dialect::Ollama {
+        let asked = positive_or_endless(num_predict, "options.num_predict")?;
+        let cap =
+            |member: &Member<'_>| Cap { field: CapField::NumPredict, range: member.range.clone(), asked };
+        return Ok(num_predict.map(cap).into_iter().collect());
+    }
+    let is_openai_chat = route.dialect == Dialect::OpenAi && route.operation == Operation::Chat;
+    let known = [
+        (CapField::MaxTokens, "max_tokens", true),
+        // llama.cpp takes its own name for it before the others.
+        (CapField::NPredict, "n_predict", true),
+        (CapField::MaxCompletionTokens, "max_completion_tokens", is_openai_chat),
+    ];
+    let mut caps = Vec::new();
+    for (field, name, _) in known.into_iter().filter(|(_, _, is_known)| *is_known) {
+        let Some(member) = top.get(name) else { continue };
+        let asked = match field {
+            CapField::NPredict | CapField::NumPredict => positive_or_endless(Some(member), name)?,
+            CapField::MaxTokens | CapField::MaxCompletionTokens => {
+                count(Some(member).filter(|member| !member.is_null()), name)?
+            }
+        };
+        caps.push(Cap { field, range: member.range.clone(), asked });
+    }
+    Ok(caps)
 }
 
 fn count(member: Option<&Member<'_>>, name: &'static str) -> Result<Option<u64>, AskFault> {
@@ -359,8 +304,4 @@ fn choices(top: &TopLevel<'_>) -> Result<u64, AskFault> {
         return Err(AskFault::Field { name, problem: "must be at most 128" });
     }
     Ok(choices)
-}
-
-fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }

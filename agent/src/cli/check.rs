@@ -2,7 +2,7 @@
 
 use crate::{
     settings::complete,
-    source::{SourceFault, read_bundle_file, validate},
+    source::{SourceFault, check_somebody_could_call, read_bundle_file, validate},
 };
 use attach_proto::v1;
 use std::{io::Write, path::Path};
@@ -18,7 +18,9 @@ pub(super) fn run(file: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
         ..Default::default()
     };
     let wire = read_bundle_file(file).map_err(SourceFault::from)?;
-    let bundle = validate(complete(wire, &host), &file.display().to_string())?;
+    let name = file.display().to_string();
+    let bundle = validate(complete(wire, &host), &name)?;
+    check_somebody_could_call(&bundle, &name)?;
     writeln!(
         out,
         "{}: good. {} tenants, {} identity providers, {} keys, {} models, {} limits, {} access rules, {} upstreams",

@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
 
 /// Belong to one connection (RFC 9110 section 7.6.1), so they never cross.
-const HOP_BY_HOP: [HeaderName; 8] = [
+const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
@@ -19,6 +19,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
 ];
 
 /// Never reach the engine: credentials; what would make Ollama refuse (a foreign Origin or Host) or believe a
@@ -53,6 +54,15 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 /// The percent sign too, so that what arrives can be read back without doubt.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
+/// The gateway says these itself, or leaves them out.
+const OURS: [HeaderName; 5] = [
+    header::CONTENT_LENGTH,
+    X_REQUEST_ID,
+    HeaderName::from_static("x-llm-model"),
+    HeaderName::from_static("x-tokens-in"),
+    HeaderName::from_static("x-tokens-out"),
+];
+
 /// Characters of the session id that existing engines behind Attach Gateway know.
 const SESSION_CHARACTERS: usize = 16;
 
@@ -84,7 +94,7 @@ pub(crate) fn towards_caller(from_engine: &HeaderMap) -> HeaderMap {
     let listed = connection_listed(from_engine);
     let mut headers = HeaderMap::with_capacity(from_engine.len() + 8);
     for (name, value) in from_engine {
-        if crosses(name, &listed) && *name != header::CONTENT_LENGTH && *name != X_REQUEST_ID {
+        if crosses(name, &listed) && !OURS.contains(name) {
             headers.append(name, value.clone());
         }
     }

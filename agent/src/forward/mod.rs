@@ -20,7 +20,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use pool::{Body, SendFault};
 
-/// Engines that one request may be sent to. The second only ever gets what the first did not begin to answer.
+/// Engines that one request may be sent to. The second only ever gets what the first was never sent.
 const MAX_ATTEMPTS: usize = 2;
 
 /// Why no whole answer came from the engine.
@@ -76,9 +76,11 @@ impl Forwarder {
                 Err(no_route) => return Err(give_up(ticket, fault, no_route)),
             };
             let upstream = &target.upstream;
-            let request = request_for(&ticket, &target, from_caller, request_id);
-            let sent = self.pool.send(upstream, request);
-            let failed = match tokio::time::timeout(upstream.timeouts.first_byte, sent).await {
+            let sent = {
+                let request = || request_for(&ticket, &target, from_caller, request_id);
+                tokio::time::timeout(upstream.timeouts.first_byte, self.pool.send(upstream, request)).await
+            };
+            let failed = match sent {
                 Ok(Ok((response, lease))) => {
                     let (head, body) = response.into_parts();
                     ticket.attempted(attempt(&target, Some(head.status.as_u16()), None));
@@ -93,9 +95,10 @@ impl Forwarder {
                     EngineFault::Unreachable
                 }
                 Ok(Err(SendFault::Broken(error))) => {
-                    tracing::warn!(upstream.id = %upstream.id, "{error}");
+                    tracing::warn!(upstream.id = %upstream.id, "the connection broke before an answer: {error}");
                     ticket.attempted(attempt(&target, None, Some("broken")));
-                    EngineFault::Broken
+                    // It may have worked on it for minutes: a generation is not paid for twice.
+                    return Err(fail(ticket, EngineFault::Broken));
                 }
                 Err(_elapsed) => {
                     ticket.attempted(attempt(&target, None, Some("timed_out")));
@@ -147,7 +150,7 @@ fn request_for(
     *request.method_mut() = ask.method().clone();
     *request.headers_mut() = headers;
     // Route and query were parsed as a URI before, and the prefix is a URL's path.
-    if let Ok(uri) = format!("{prefix}{}", ask.engine_path()).parse() {
+    if let Ok(uri) = format!("{prefix}{}", ask.engine_path(target.engine_model.as_ref())).parse() {
         *request.uri_mut() = uri;
     }
     request

@@ -1,6 +1,6 @@
 //! Connections to engines: one small pool per core, last in first out, HTTP/1.1 only.
 
-use crate::dial::{DialError, dial, tls_config};
+use crate::dial::{DialError, dial};
 use attach_proto::bundle::Upstream;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,15 +10,21 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use std::{
     cell::RefCell,
     collections::HashMap,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 /// vLLM closes idle connections after 5 s; a connection that is about to be closed is not worth a failed request.
 const MAX_IDLE: Duration = Duration::from_secs(4);
+
+/// An engine that closes an idle connection does so at once; one that breaks later than this had begun to work on the
+/// request, and shall not do it twice.
+const CLOSING: Duration = Duration::from_millis(100);
 
 /// Idle connections that a core keeps to one engine. More in flight at once are opened and closed again.
 const MAX_IDLE_CONNECTIONS: usize = 256;
@@ -30,13 +36,16 @@ pub(crate) enum SendFault {
     #[error(transparent)]
     Dial(#[from] DialError),
     /// The connection broke before a byte of an answer came.
-    #[error("the connection broke before an answer: {0}")]
+    #[error("{0}")]
     Broken(hyper::Error),
 }
 
 /// One core's idle connections, by the engine's address.
-#[derive(Clone, Default)]
-pub(crate) struct Pool(Rc<RefCell<HashMap<String, Vec<Idle>>>>);
+#[derive(Clone)]
+pub(crate) struct Pool {
+    idle: Rc<RefCell<HashMap<String, Vec<Idle>>>>,
+    tls: Arc<ClientConfig>,
+}
 
 struct Idle {
     sender: SendRequest<Body>,
@@ -52,36 +61,34 @@ pub(crate) struct Lease {
 }
 
 impl Pool {
-    /// Sends on an idle connection, or a new one. A request that met a connection which the engine had just closed
-    /// is sent once more on a new one; it has not been answered, not even in part.
+    pub(crate) fn new(tls: Arc<ClientConfig>) -> Self {
+        Self { idle: Rc::default(), tls }
+    }
+
+    /// Sends on an idle connection, or a new one. A request that met a connection which the engine was just closing is
+    /// sent once more on a new one.
     pub(crate) async fn send(
         &self,
         upstream: &Upstream,
-        request: Request<Body>,
+        request: impl Fn() -> Request<Body>,
     ) -> Result<(Response<Incoming>, Lease), SendFault> {
         let address = address(upstream);
         if let Some(mut sender) = self.take_idle(&address).await {
-            let again = request.clone();
-            match sender.send_request(request).await {
+            let sent = Instant::now();
+            match sender.try_send_request(request()).await {
                 Ok(response) => return Ok((response, self.lease(sender, address))),
-                Err(error) if is_stale(&error) => {
-                    let sender = connect(upstream).await?;
-                    return self.send_on(sender, again, address).await;
+                Err(mut failed) => {
+                    let was_not_sent = failed.take_message().is_some();
+                    let error = failed.into_error();
+                    let was_closing = is_closed(&error) && sent.elapsed() < CLOSING;
+                    if !was_not_sent && !was_closing {
+                        return Err(SendFault::Broken(error));
+                    }
                 }
-                Err(error) => return Err(SendFault::Broken(error)),
             }
         }
-        let sender = connect(upstream).await?;
-        self.send_on(sender, request, address).await
-    }
-
-    async fn send_on(
-        &self,
-        mut sender: SendRequest<Body>,
-        request: Request<Body>,
-        address: String,
-    ) -> Result<(Response<Incoming>, Lease), SendFault> {
-        let response = sender.send_request(request).await.map_err(SendFault::Broken)?;
+        let mut sender = connect(upstream, &self.tls).await?;
+        let response = sender.send_request(request()).await.map_err(SendFault::Broken)?;
         Ok((response, self.lease(sender, address)))
     }
 
@@ -91,7 +98,7 @@ impl Pool {
 
     async fn take_idle(&self, address: &str) -> Option<SendRequest<Body>> {
         loop {
-            let idle = self.0.borrow_mut().get_mut(address)?.pop()?;
+            let idle = self.idle.borrow_mut().get_mut(address)?.pop()?;
             let mut sender = idle.sender;
             if idle.since.elapsed() < MAX_IDLE && !sender.is_closed() && sender.ready().await.is_ok() {
                 return Some(sender);
@@ -101,7 +108,7 @@ impl Pool {
 
     /// Closes what has been idle for too long.
     pub(crate) fn sweep(&self) {
-        self.0.borrow_mut().retain(|_, idle| {
+        self.idle.borrow_mut().retain(|_, idle| {
             idle.retain(|idle| idle.since.elapsed() < MAX_IDLE && !idle.sender.is_closed());
             !idle.is_empty()
         });
@@ -113,7 +120,7 @@ impl Lease {
         if self.sender.is_closed() {
             return;
         }
-        let mut pool = self.pool.0.borrow_mut();
+        let mut pool = self.pool.idle.borrow_mut();
         let idle = pool.entry(self.address).or_default();
         if idle.len() < MAX_IDLE_CONNECTIONS {
             idle.push(Idle { sender: self.sender, since: Instant::now() });
@@ -125,13 +132,12 @@ fn address(upstream: &Upstream) -> String {
     upstream.url.origin().ascii_serialization()
 }
 
-/// Whether the engine closed the idle connection before it read the request or began to answer.
-fn is_stale(error: &hyper::Error) -> bool {
+fn is_closed(error: &hyper::Error) -> bool {
     error.is_canceled() || error.is_closed() || error.is_incomplete_message()
 }
 
-async fn connect(upstream: &Upstream) -> Result<SendRequest<Body>, SendFault> {
-    let connection = dial(&upstream.url, upstream.timeouts.connect, &tls_config()).await?;
+async fn connect(upstream: &Upstream, tls: &Arc<ClientConfig>) -> Result<SendRequest<Body>, SendFault> {
+    let connection = dial(&upstream.url, upstream.timeouts.connect, tls).await?;
     let (sender, connection) =
         http1::Builder::new().handshake(TokioIo::new(connection)).await.map_err(SendFault::Broken)?;
     tokio::task::spawn_local(async move {

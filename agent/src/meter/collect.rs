@@ -7,7 +7,7 @@ use crate::{
 };
 use attach_proto::{bundle::Durability, usage::Outcome};
 use bytes::{Bytes, BytesMut};
-use http::{Method, response};
+use http::{Method, StatusCode, response};
 use http_body_util::BodyExt as _;
 
 /// Answers up to this size are collected. A chat without streaming has some kilobytes; only batches of embeddings are
@@ -45,6 +45,7 @@ pub(crate) async fn collect(mut answer: Answer) -> Result<Collected, Refusal> {
         }
     }
     let mut reading = Reading::default();
+    let mut outcome = outcome_of(answer.head.status);
     if let Some(scanner) = &mut scanner
         && *answer.ticket.ask().method() != Method::HEAD
     {
@@ -53,8 +54,10 @@ pub(crate) async fn collect(mut answer: Answer) -> Result<Collected, Refusal> {
         let end = scanner.end_of_body(&mut released);
         reading = scanner.reading();
         answer.ticket.read(reading);
-        if end == End::Broken {
-            return Err(fail(answer, EngineFault::Broken));
+        match end {
+            End::Complete => {}
+            End::EngineError => outcome = Outcome::EngineError,
+            End::Broken => return Err(fail(answer, EngineFault::Broken)),
         }
     }
     let Answer { mut ticket, head, lease, place, .. } = answer;
@@ -63,21 +66,23 @@ pub(crate) async fn collect(mut answer: Answer) -> Result<Collected, Refusal> {
     ticket.answered(head.status.as_u16());
     let durability = ticket.durability();
     let must_be_recorded = succeeded && ticket.ask().route().operation.is_metered();
-    let durable = ticket.settle(if succeeded { Outcome::Complete } else { Outcome::EngineError });
+    let durable = ticket.settle(outcome);
     if must_be_recorded && !recorded(durable).await && durability == Durability::Strict {
         return Err(Refusal::NotRecorded);
     }
     Ok(Collected::Whole { head, body: whole, reading })
 }
 
+fn outcome_of(status: StatusCode) -> Outcome {
+    if status.is_success() { Outcome::Complete } else { Outcome::EngineError }
+}
+
 fn pass(answer: Answer, scanner: Option<Scanner>, begun: Bytes) -> Collected {
     let Answer { mut ticket, head, body, lease, place, timeouts } = answer;
     ticket.answered(head.status.as_u16());
-    let between_bytes = timeouts.between_bytes;
-    Collected::Passing {
-        head,
-        body: Box::new(MeteredBody::new(ticket, body, begun, scanner, (lease, place), between_bytes)),
-    }
+    let (between_bytes, outcome) = (timeouts.between_bytes, outcome_of(head.status));
+    let body = MeteredBody::new(ticket, body, begun, scanner, (lease, place), between_bytes, outcome);
+    Collected::Passing { head, body: Box::new(body) }
 }
 
 async fn next_data(answer: &mut Answer) -> Result<Option<Bytes>, Refusal> {

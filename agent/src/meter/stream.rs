@@ -40,6 +40,8 @@ pub(crate) struct MeteredBody {
     silence: Silence,
     /// Whether the answer's wire has a way to end in an error.
     is_stream: bool,
+    /// What the status line says of an answer that comes to its end.
+    outcome_of_whole: Outcome,
 }
 
 enum Phase {
@@ -116,6 +118,7 @@ impl MeteredBody {
         scanner: Option<Scanner>,
         held: (Lease, Place),
         between_bytes: Duration,
+        outcome_of_whole: Outcome,
     ) -> Self {
         let choices = ticket.ask().choices().max(1);
         let allowance = Allowance {
@@ -134,6 +137,7 @@ impl MeteredBody {
             extension: None,
             silence: Silence::new(between_bytes),
             is_stream: begun.is_empty(),
+            outcome_of_whole,
         };
         if !begun.is_empty() {
             body.take(begun);
@@ -151,7 +155,9 @@ impl MeteredBody {
         scanner.feed(data, &mut released);
         self.ready.extend(released);
         if scanner.marker_held() {
-            self.record(Outcome::Complete);
+            // Some engines say that they failed, and then end as if they had not.
+            let failed = scanner.reading().engine_error;
+            self.record(if failed { Outcome::EngineError } else { Outcome::Complete });
         } else {
             self.watch_allowance();
         }
@@ -164,7 +170,7 @@ impl MeteredBody {
         self.ready.extend(released);
         match (end, &self.phase) {
             (_, Phase::Trailing) => self.finish(),
-            (End::Complete, _) => self.record(Outcome::Complete),
+            (End::Complete, _) => self.record(self.outcome_of_whole),
             (End::Broken | End::EngineError, _) => self.fail(EngineFault::Broken),
         }
     }
@@ -256,7 +262,9 @@ impl MeteredBody {
             return;
         }
         let is_near = passed + self.allowance.step / 4 >= reserved;
-        let may_need_more = self.allowance.ceiling.is_none_or(|ceiling| reserved < ceiling);
+        // What the caller asked for is a hint: some engines do not obey the field that it stands in.
+        let may_need_more =
+            passed >= reserved || self.allowance.ceiling.is_none_or(|ceiling| reserved < ceiling);
         if is_near && may_need_more && !self.allowance.is_exhausted && self.extension.is_none() {
             let Some(hold) = ticket.hold() else { return };
             let store = std::rc::Rc::clone(&hold.store);

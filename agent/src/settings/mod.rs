@@ -109,12 +109,13 @@ impl Settings {
                 DEFAULT_MAX_REQUEST_BYTES
             }),
         };
+        let tls = tls_files(args, &mut problems);
         let origin = bundle::origin(args, environment, &mut problems);
         match (origin, problems.is_empty()) {
             (Some(origin), true) => Ok(Self {
                 listen: SocketAddr::new(args.host, args.port),
                 admin: admin_address(args),
-                tls: tls_files(args),
+                tls,
                 state_dir: args.state.clone(),
                 workers: workers(args),
                 grace: Duration::from_secs(args.grace),
@@ -147,13 +148,30 @@ fn admin_address(args: &ServeArgs) -> AdminAddress {
     }
 }
 
-/// As asked for; else those that Ollama Auth Proxy keeps in the working directory, when both are there.
-fn tls_files(args: &ServeArgs) -> Option<TlsFiles> {
+/// As asked for; else those that Ollama Auth Proxy keeps in the working directory. One without the other is a mistake
+/// that would end in plain HTTP.
+fn tls_files(args: &ServeArgs, problems: &mut Vec<Problem>) -> Option<TlsFiles> {
     if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
         return Some(TlsFiles { certificate: certificate.clone(), key: key.clone() });
     }
     let found = TlsFiles { certificate: "certs/server.crt".into(), key: "certs/server.key".into() };
-    (found.certificate.exists() && found.key.exists()).then_some(found)
+    match (found.certificate.exists(), found.key.exists()) {
+        (true, true) => Some(found),
+        (false, false) => None,
+        (has_certificate, _) => {
+            let (there, missing) = if has_certificate {
+                (&found.certificate, &found.key)
+            } else {
+                (&found.key, &found.certificate)
+            };
+            problems.push(Problem::new(
+                there.display().to_string(),
+                format!("is there, but {} is not", missing.display()),
+                "Add it to serve HTTPS, or move the other away to serve plain HTTP.",
+            ));
+            None
+        }
+    }
 }
 
 fn workers(args: &ServeArgs) -> NonZeroUsize {

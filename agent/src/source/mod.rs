@@ -27,7 +27,7 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// How often files are looked at. A change acts within this time; a look is two system calls.
+/// How often files are looked at. A change acts after two looks that see the same; a look is one system call.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Why there is no bundle to be had.
@@ -35,6 +35,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub(crate) enum SourceFault {
     #[error(transparent)]
     File(#[from] FileFault),
+    #[error("{variable}: {problem}")]
+    Setting { variable: &'static str, problem: String },
     #[error("{origin}: {invalid}")]
     Invalid { origin: String, invalid: Invalid },
     #[error(
@@ -69,11 +71,10 @@ impl Source {
                 (bundle, path.display().to_string())
             }
         };
-        let mut bundle = validate(wire, &name)?;
+        let mut bundle = validate(wire, &name).map_err(|fault| self.by_variable(fault))?;
         // Only at the start: later, an emptied list of keys is how all of them are revoked.
-        let never = self.revision == Revision(0) && matches!(self.origin, BundleOrigin::File { .. });
-        if never && bundle.identity_providers.is_empty() && bundle.keys.is_empty() {
-            return Err(SourceFault::NobodyCouldCall { origin: name });
+        if self.revision == Revision(0) && matches!(self.origin, BundleOrigin::File { .. }) {
+            check_somebody_could_call(&bundle, &name)?;
         }
         if bundle.revision <= self.revision {
             bundle.revision = Revision(self.revision.0 + 1);
@@ -108,6 +109,28 @@ impl Source {
         named.map(credential).collect()
     }
 
+    /// Names the variable that a field of an expanded bundle came from.
+    fn by_variable(&self, fault: SourceFault) -> SourceFault {
+        const VARIABLES: [(&str, &str); 6] = [
+            ("identity_providers[0].issuer", "OIDC_ISSUER"),
+            ("identity_providers[0].audiences", "OIDC_AUD"),
+            ("quota_stores[0].redis.url", "REDIS_URL"),
+            ("limits[0].window", "WINDOW"),
+            ("limits[0].amount", "MAX_TOKENS_PER_MIN"),
+            ("upstreams[0].url", "ENGINE_URL"),
+        ];
+        match (&self.origin, fault) {
+            (BundleOrigin::Expanded { .. }, SourceFault::Invalid { origin, invalid }) => {
+                let variable = VARIABLES.iter().find(|(path, _)| *path == invalid.path);
+                match variable {
+                    Some((_, variable)) => SourceFault::Setting { variable, problem: invalid.problem },
+                    None => SourceFault::Invalid { origin, invalid },
+                }
+            }
+            (_, fault) => fault,
+        }
+    }
+
     fn files(&self) -> Option<&Path> {
         match &self.origin {
             BundleOrigin::File { path, .. } => Some(path),
@@ -116,24 +139,31 @@ impl Source {
     }
 
     /// Loads again whenever the file changes, until the receivers are gone. Returns at once when there is no file.
-    pub(crate) async fn follow(mut self, snapshots: watch::Sender<Arc<Snapshot>>) {
+    /// `before` is told of each snapshot before anyone is served by it.
+    pub(crate) async fn follow(
+        mut self,
+        snapshots: watch::Sender<Arc<Snapshot>>,
+        before: impl Fn(&Snapshot),
+    ) {
         let Some(path) = self.files().map(PathBuf::from) else { return };
-        let mut seen = Stamp::of(&path);
+        let mut loaded = Stamp::of(&path);
+        let mut last = loaded;
         while !snapshots.is_closed() {
             tokio::time::sleep(LOOK_EVERY).await;
             let now = Stamp::of(&path);
-            if now == seen {
+            // A file that changed since the last look may be half-written; half a bundle can be a valid one, without
+            // its limits.
+            let is_still = std::mem::replace(&mut last, now) == now;
+            if !is_still || now == loaded {
                 continue;
             }
-            seen = now;
+            loaded = now;
             match self.load() {
                 Ok(snapshot) => {
-                    tracing::info!(
-                        bundle.revision = snapshot.bundle().revision.0,
-                        "{} acts now",
-                        path.display()
-                    );
+                    let revision = snapshot.bundle().revision;
+                    before(&snapshot);
                     snapshots.send_replace(Arc::new(snapshot));
+                    tracing::info!(bundle.revision = revision.0, "{} acts now", path.display());
                 }
                 Err(fault) => {
                     tracing::error!("{fault}; revision {} serves on", self.revision);
@@ -148,8 +178,15 @@ pub(crate) fn validate(wire: v1::Bundle, name: &str) -> Result<Bundle, SourceFau
     Bundle::try_from(wire).map_err(|invalid| SourceFault::Invalid { origin: name.to_owned(), invalid })
 }
 
+pub(crate) fn check_somebody_could_call(bundle: &Bundle, name: &str) -> Result<(), SourceFault> {
+    if bundle.identity_providers.is_empty() && bundle.keys.is_empty() {
+        return Err(SourceFault::NobodyCouldCall { origin: name.to_owned() });
+    }
+    Ok(())
+}
+
 /// What tells one state of a file from the next without reading it.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp(Option<(SystemTime, u64, u64)>);
 
 impl Stamp {

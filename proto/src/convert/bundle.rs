@@ -331,7 +331,6 @@ fn check_unique(bundle: &Bundle) -> Result<(), Invalid> {
     unique(bundle.limits.iter().map(|it| &it.id), "limits", "id")?;
     unique(bundle.access_rules.iter().map(|it| &it.id), "access_rules", "id")?;
     unique(bundle.upstreams.iter().map(|it| &it.id), "upstreams", "id")?;
-    unique(bundle.models.iter().map(|it| &it.name), "models", "name")?;
 
     let mut digests = BTreeSet::new();
     for (index, key) in bundle.keys.iter().enumerate() {
@@ -339,11 +338,13 @@ fn check_unique(bundle: &Bundle) -> Result<(), Invalid> {
             return Err(Invalid::new(format!("keys[{index}].sha256"), "is the same key as an earlier one"));
         }
     }
-    let mut names: BTreeSet<_> = bundle.models.iter().map(|model| &model.name).collect();
+    let mut names = BTreeMap::new();
     for (index, model) in bundle.models.iter().enumerate() {
-        for alias in &model.aliases {
-            if !names.insert(alias) {
-                return Err(Invalid::new(format!("models[{index}].aliases"), format!("{alias} is taken")));
+        for name in std::iter::once(&model.name).chain(&model.aliases) {
+            if let Some(first) = names.insert(name.canonical(), index) {
+                let problem =
+                    format!("{:?} means the same model as a name of models[{first}]", name.as_str());
+                return Err(Invalid::new(format!("models[{index}]"), problem));
             }
         }
     }
