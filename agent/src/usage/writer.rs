@@ -33,6 +33,13 @@ const IDLE_AFTER: Duration = Duration::from_secs(1);
 /// of 1.2 ms in each 5 ms, and 200,000 events/s of summing.
 const COMMITS_PER_UPKEEP: u32 = 16;
 
+/// A commit of at least this many events tells of a busy gateway, where waiting a little makes the next one larger. So
+/// does Postgres by `commit_siblings` and `commit_delay`.
+const BUSY_COMMIT: usize = 4;
+
+/// That wait. A commit costs some 50 µs of CPU whether it has 4 events or 40, and an answer under load waits 0.3 ms more.
+const GATHER_FOR: Duration = Duration::from_micros(300);
+
 /// Pause between two rounds of deleting what is kept no longer; retention is counted in days.
 const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -72,6 +79,8 @@ struct Writer {
     frames: i64,
     prune_at: Instant,
     commits_since_upkeep: u32,
+    /// Events of the commit just before; 0 when there was none.
+    last_commit: usize,
 }
 
 enum State {
@@ -100,6 +109,7 @@ impl SpoolWriter {
             frames: 0,
             prune_at: Instant::now() + PRUNE_EVERY,
             commits_since_upkeep: 0,
+            last_commit: 0,
         };
         let thread = spawn(&shared, move || writer.run())?;
         Ok(Self { shared, thread: Some(thread), _orphans: orphans })
@@ -153,6 +163,9 @@ impl Writer {
     fn run(&mut self) -> Result<(), SpoolFault> {
         let mut quiet_since = Instant::now();
         loop {
+            if std::mem::take(&mut self.last_commit) >= BUSY_COMMIT {
+                thread::sleep(GATHER_FOR);
+            }
             let gathered = self.shared.gather();
             if !gathered.is_empty() {
                 self.store(gathered);
@@ -213,6 +226,7 @@ impl Writer {
             lane.answer(result.map(|_| ()));
         }
         self.commits_since_upkeep += 1;
+        self.last_commit = events;
     }
 
     /// One step of what can wait; `Continue` when there may be more to do now.
