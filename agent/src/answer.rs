@@ -1,6 +1,9 @@
 //! The body of an answer to a caller: whole, or as it comes.
 
-use crate::meter::{Interrupted, MeteredBody};
+use crate::{
+    meter::{Interrupted, MeteredBody},
+    peer::InProgress,
+};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::{
@@ -8,14 +11,28 @@ use std::{
     task::{Context, Poll},
 };
 
-pub(crate) enum AnswerBody {
+pub(crate) struct AnswerBody {
+    content: Content,
+    /// Its request is in progress for as long as the body lives.
+    _in_progress: Option<InProgress>,
+}
+
+enum Content {
     Whole(Option<Bytes>),
     Stream(Box<MeteredBody>),
 }
 
 impl AnswerBody {
     pub(crate) fn whole(bytes: Bytes) -> Self {
-        Self::Whole((!bytes.is_empty()).then_some(bytes))
+        Self { content: Content::Whole((!bytes.is_empty()).then_some(bytes)), _in_progress: None }
+    }
+
+    pub(crate) fn stream(body: Box<MeteredBody>) -> Self {
+        Self { content: Content::Stream(body), _in_progress: None }
+    }
+
+    pub(crate) fn counted(self, in_progress: InProgress) -> Self {
+        Self { _in_progress: Some(in_progress), ..self }
     }
 }
 
@@ -27,20 +44,20 @@ impl Body for AnswerBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Interrupted>>> {
-        match self.get_mut() {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(body) => Pin::new(body.as_mut()).poll_frame(context),
+        match &mut self.get_mut().content {
+            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Stream(body) => Pin::new(body.as_mut()).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(None))
+        matches!(self.content, Content::Whole(None))
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Stream(_) => SizeHint::default(),
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Content::Stream(_) => SizeHint::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     identify::{Identifier, Issuers},
     metrics::Metrics,
     own_routes::OwnRoutes,
+    peer::Peer,
     pipeline::Pipeline,
     route::Engines,
     settings::AuthConfig,
@@ -106,6 +107,7 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
         identifier: Identifier::new(shared.issuers, shared.clock.clone()),
         bodies: shared.bodies,
         max_request_bytes: shared.max_request_bytes,
+        spool: shared.spool,
         admitter: Admitter::new(shared.local_store, tickets, shared.clock.clone(), shared.agent),
         forwarder: Forwarder::new(pool.clone(), shared.engines),
         access_log: shared.access_log,
@@ -170,16 +172,17 @@ async fn accept(
         };
         // Else the last piece of a stream waits for the caller's delayed acknowledgement, up to 40 ms.
         let _ = stream.set_nodelay(true);
+        let Ok(peer) = Peer::of(&stream) else { continue };
         let (pipeline, stop, abort) = (Rc::clone(pipeline), stop.clone(), abort.clone());
         match tls.cloned() {
             None => {
-                connections.spawn_local(connection(stream, pipeline, stop, abort));
+                connections.spawn_local(connection(stream, peer, pipeline, stop, abort));
             }
             Some(tls) => {
                 connections.spawn_local(async move {
                     // Who speaks no TLS, or too slowly, is nobody's caller.
                     if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-                        connection(stream, pipeline, stop, abort).await;
+                        connection(stream, peer, pipeline, stop, abort).await;
                     }
                 });
             }
@@ -189,6 +192,7 @@ async fn accept(
 
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    peer: Peer,
     pipeline: Rc<Pipeline>,
     stop: CancellationToken,
     abort: CancellationToken,
@@ -196,7 +200,11 @@ async fn connection(
     let _counted = Counted::new(&pipeline.metrics);
     let service = service_fn(|request| {
         let pipeline = Rc::clone(&pipeline);
-        async move { Ok::<_, Infallible>(pipeline.serve(request).await) }
+        let in_progress = peer.begin();
+        async move {
+            let answer = pipeline.serve(request).await;
+            Ok::<_, Infallible>(answer.map(|body| body.counted(in_progress)))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -207,10 +215,14 @@ async fn connection(
     tokio::select! {
         // How a caller's connection ends is no event of ours: its requests tell their own story.
         _ = connection.as_mut() => return,
+        () = peer.gone() => return,
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
         _ = connection => {}
+        () = peer.gone() => {}
+        // Half a head is no request.
+        () = peer.idle() => {}
         () = abort.cancelled() => {}
     }
 }

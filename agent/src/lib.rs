@@ -31,6 +31,7 @@ mod listen;
 mod meter;
 mod metrics;
 mod own_routes;
+mod peer;
 mod pipeline;
 mod refusal;
 mod roots;

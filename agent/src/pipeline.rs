@@ -14,8 +14,12 @@ use crate::{
     own_routes::OwnRoutes,
     refusal::Refusal,
     snapshot::Snapshot,
+    usage::SpoolHandle,
 };
-use attach_proto::{bundle::Measure, id::ModelName};
+use attach_proto::{
+    bundle::{Measure, Tenant},
+    id::ModelName,
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
@@ -30,6 +34,7 @@ pub(crate) struct Pipeline {
     pub(crate) identifier: Identifier,
     pub(crate) bodies: BodyBudget,
     pub(crate) max_request_bytes: usize,
+    pub(crate) spool: SpoolHandle,
     pub(crate) admitter: Admitter,
     pub(crate) forwarder: Forwarder,
     pub(crate) access_log: AccessLog,
@@ -100,6 +105,12 @@ impl Pipeline {
             return Ok(declared_models(grant.ask().route().dialect, grant.principal(), &snapshot));
         }
 
+        // An answer that could not be recorded would be held back in the end; better not to make it.
+        let is_strict = snapshot.tenant(&grant.principal().tenant).is_none_or(Tenant::is_strict);
+        if grant.ask().route().operation.is_metered() && is_strict && self.spool.is_out_of_order() {
+            return Err(Refusal::SpoolOutOfOrder);
+        }
+
         let ticket = self.admitter.admit(grant, Rc::clone(&request_id.text)).await?;
         let limits = rate_limit_headers(ticket.standing());
         let model = ticket.ask().model().cloned();
@@ -113,7 +124,7 @@ impl Pipeline {
                 respond(head.status, headers, AnswerBody::whole(body))
             }
             Collected::Passing { head, body } => {
-                respond(head.status, headers::towards_caller(&head.headers), AnswerBody::Stream(body))
+                respond(head.status, headers::towards_caller(&head.headers), AnswerBody::stream(body))
             }
         };
         let headers = response.headers_mut();

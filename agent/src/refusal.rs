@@ -30,6 +30,8 @@ pub(crate) enum Refusal {
     Engine(EngineFault),
     /// The answer is there, but its usage could not be made durable, and the tenant wants no answer without that.
     NotRecorded,
+    /// The disk that usage goes to is out of order, so nothing is begun.
+    SpoolOutOfOrder,
 }
 
 /// Who has to do something about it; a label of the metric of refusals.
@@ -130,7 +132,7 @@ impl Refusal {
                 line(StatusCode::GATEWAY_TIMEOUT, "engine_timeout", Engine)
             }
             Self::Engine(EngineFault::Broken) => line(StatusCode::BAD_GATEWAY, "engine_failed", Engine),
-            Self::NotRecorded => {
+            Self::NotRecorded | Self::SpoolOutOfOrder => {
                 line(StatusCode::SERVICE_UNAVAILABLE, "usage_not_recorded", Gateway).retry(SOON)
             }
         }
@@ -232,6 +234,9 @@ impl Refusal {
             Self::Engine(EngineFault::Unreachable) => "The engine can't be reached.".to_owned(),
             Self::Engine(EngineFault::TimedOut) => "The engine did not answer in time.".to_owned(),
             Self::Engine(EngineFault::Broken) => "The engine's answer broke off.".to_owned(),
+            Self::SpoolOutOfOrder => {
+                "Usage can't be recorded at the moment, so nothing is served; try again soon.".to_owned()
+            }
             Self::NotRecorded => {
                 "The usage of this answer could not be recorded, so it is held back; try again soon."
                     .to_owned()
@@ -256,7 +261,8 @@ impl Refusal {
             | Self::NotAdmitted(NotAdmitted::Overloaded)
             | Self::NoRoute(_)
             | Self::Engine(_)
-            | Self::NotRecorded => self.message(),
+            | Self::NotRecorded
+            | Self::SpoolOutOfOrder => self.message(),
         }
     }
 

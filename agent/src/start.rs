@@ -21,6 +21,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use attach_proto::id::AgentId;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     fs,
     io::Write as _,
@@ -37,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Serves until a signal, then drains. Returns when every answer is out and every event durable.
 pub(crate) fn serve(settings: &Settings, mut source: Source) -> anyhow::Result<()> {
+    raise_file_limit();
     let snapshot = Arc::new(source.load()?);
     let tls = settings.tls.as_ref().map(TlsFiles::acceptor).transpose()?;
     let listeners = listen::bind(settings.listen, settings.workers)?;
@@ -133,6 +135,15 @@ pub(crate) fn serve(settings: &Settings, mut source: Source) -> anyhow::Result<(
     close_refusals.close();
     close_lines.close();
     ended.and(closed)
+}
+
+/// Each connection is a file or two. The usual soft limit of 1,024 is for programs of another age.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
 }
 
 fn spawn_cores(

@@ -29,6 +29,13 @@ pub struct Tenant {
     pub durability: Durability,
 }
 
+impl Tenant {
+    /// Whether an answer may only end when its usage is durable.
+    pub fn is_strict(&self) -> bool {
+        self.durability == Durability::Strict
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QuotaOutage {
     Deny,

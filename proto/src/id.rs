@@ -119,7 +119,9 @@ impl ModelName {
     /// Names of other engines are folded the same way: at worst two models that differ only in case share a limit.
     pub fn canonical(&self) -> String {
         let lower = self.0.to_lowercase();
-        let name = lower.strip_prefix("registry.ollama.ai/").unwrap_or(&lower);
+        // Ollama passes over any scheme.
+        let name = lower.split_once("://").map_or(lower.as_str(), |(_, name)| name);
+        let name = name.strip_prefix("registry.ollama.ai/").unwrap_or(name);
         let name = name.strip_prefix("library/").unwrap_or(name);
         name.strip_suffix(":latest").unwrap_or(name).to_owned()
     }

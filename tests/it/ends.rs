@@ -294,3 +294,25 @@ async fn an_engine_that_is_not_there_is_a_502() {
     assert_eq!(events[0]["outcome"], "OUTCOME_ENGINE_ERROR");
     assert_eq!(gateway.admin().get("/readyz").await.status, 503);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_leaves_with_a_byte_too_much_behind_its_request_frees_the_engine_too() {
+    use tokio::io::AsyncWriteExt as _;
+    let world = world(Script::Raw(vec![Step::Sleep(Duration::from_secs(30))])).await;
+    let body = whole().to_string();
+    let mut stream =
+        tokio::net::TcpStream::connect(("127.0.0.1", world.gateway.port)).await.expect("it listens");
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\n\r\n{body}\r\n",
+        world.issuer.token("alice"),
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.expect("written");
+    attach_tests::eventually("the engine has it", Duration::from_secs(5), async || {
+        (!world.engine.seen().is_empty()).then_some(())
+    })
+    .await;
+    drop(stream);
+    // A second, and as much for a busy machine.
+    world.engine.wait_abandoned(Duration::from_secs(2)).await;
+}

@@ -13,6 +13,7 @@ const ORDER: &[&str] = &[
     "clock",
     "json_edit",
     "roots",
+    "peer",
     "tls",
     "dial",
     "fetch",

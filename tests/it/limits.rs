@@ -243,3 +243,23 @@ async fn a_picture_is_not_counted_as_if_its_bytes_were_words() {
     let body = json!({"model": "tiny", "max_tokens": 50, "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]});
     assert_eq!(alice.post("/v1/chat/completions", &body).await.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_prompts_reserves_an_answer_to_each() {
+    let issuer = Issuer::start().await;
+    let engine = Engine::start(samples::openai_chat(1, 1)).await;
+    let setup = Setup::new().with_issuer(&issuer).with_engine(&engine);
+    let gateway = setup.with("MAX_TOKENS_PER_MIN", "1000").start().await;
+    let alice = gateway.client().with_bearer(&issuer.token("alice"));
+    let ask = async |prompts: usize| {
+        let body = json!({"model": "tiny", "max_tokens": 100, "prompt": vec!["a"; prompts]});
+        alice.post("/v1/completions", &body).await.status.as_u16()
+    };
+    assert_eq!(ask(50).await, 200);
+    // A fiftieth of what fits into the limit, for each.
+    let cap = engine.seen()[0].json()["max_tokens"].as_u64().expect("a number");
+    assert!(cap * 50 <= 1000, "{cap} for each of 50");
+    let in_tokens = json!({"model": "tiny", "max_tokens": 100, "prompt": [1, 2, 3]});
+    assert_eq!(alice.post("/v1/completions", &in_tokens).await.status, 200);
+    assert_eq!(engine.seen()[1].json()["max_tokens"], 100, "a list of numbers is one prompt");
+}

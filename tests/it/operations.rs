@@ -313,3 +313,34 @@ async fn whoever_tells_it_to_stop_twice_need_not_wait_for_open_streams() {
     assert!(!stream.whole().await.text().contains("[DONE]"));
     assert_eq!(gateway.events().len(), 1, "what came is recorded");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_request_does_not_hold_up_the_end() {
+    use tokio::io::AsyncWriteExt as _;
+    let engine = Engine::start(samples::openai_chat(1, 1)).await;
+    let mut gateway = Setup::new().with_keys(&["sk-test-0123456789"]).with_engine(&engine).start().await;
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", gateway.port)).await.expect("it listens");
+    stream.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nHos").await.expect("written");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+
+    gateway.signal(Signal::SIGTERM);
+
+    assert!(gateway.wait_end(Duration::from_secs(5)).await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_file_that_becomes_a_pipe_stops_nothing() {
+    let engine = Engine::start(samples::openai_chat(1, 1)).await;
+    let setup = Setup::new().with_keys(&["sk-test-0123456789"]).with_engine(&engine);
+    let mut gateway = setup.start().await;
+    let file = setup.folder().join("keys.json");
+    std::fs::remove_file(&file).expect("it was there");
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRUSR).expect("a pipe");
+    eventually("it is told", Duration::from_secs(5), async || {
+        gateway.log().contains("no regular file").then_some(())
+    })
+    .await;
+    assert_eq!(gateway.admin().get("/livez").await.status, 200);
+    gateway.signal(Signal::SIGTERM);
+    assert!(gateway.wait_end(Duration::from_secs(5)).await.success());
+}

@@ -12,9 +12,13 @@ use std::{
     },
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// How long a caller may pause while it sends its body. Thirty seconds is what a bad mobile link recovers in.
 const BODY_IDLE: Duration = Duration::from_secs(30);
+
+/// How long a caller may take for all of its body: 32 MiB over a link of 1 Mbit/s.
+const BODY_TOTAL: Duration = Duration::from_secs(300);
 
 /// Share of the machine's memory that all buffered bodies may take together.
 const MEMORY_SHARE: usize = 4;
@@ -102,11 +106,13 @@ pub(crate) async fn collect(
     if matches!(declared, Some(Err(_))) || matches!(declared, Some(Ok(bytes)) if bytes > limit) {
         return Err(BodyFault::TooLarge { limit });
     }
+    // Room is taken as bytes come: a length that is only promised shall not keep others out.
     let expected = declared.and_then(Result::ok).unwrap_or(0);
-    let mut room = budget.take(expected).ok_or(BodyFault::NoRoom)?;
+    let mut room = budget.take(0).ok_or(BodyFault::NoRoom)?;
+    let deadline = Instant::now() + BODY_TOTAL;
     let mut whole: Option<Bytes> = None;
     let mut rest = BytesMut::new();
-    while let Some(frame) = next_frame(&mut body).await? {
+    while let Some(frame) = next_frame(&mut body, deadline).await? {
         let Ok(data) = frame.into_data() else { continue };
         let length = whole.as_ref().map_or(0, Bytes::len) + rest.len() + data.len();
         if length > limit {
@@ -131,16 +137,19 @@ pub(crate) async fn collect(
     Ok((bytes, room))
 }
 
-async fn next_frame(body: &mut Incoming) -> Result<Option<http_body::Frame<Bytes>>, BodyFault> {
+async fn next_frame(
+    body: &mut Incoming,
+    deadline: Instant,
+) -> Result<Option<http_body::Frame<Bytes>>, BodyFault> {
     // The usual body is here already: no timer for it.
     let mut frame = body.frame();
     let now =
         std::future::poll_fn(|context| std::task::Poll::Ready(std::pin::Pin::new(&mut frame).poll(context)));
     let polled = match now.await {
         std::task::Poll::Ready(polled) => polled,
-        std::task::Poll::Pending => {
-            tokio::time::timeout(BODY_IDLE, frame).await.map_err(|_| BodyFault::TooSlow)?
-        }
+        std::task::Poll::Pending => tokio::time::timeout_at(deadline.min(Instant::now() + BODY_IDLE), frame)
+            .await
+            .map_err(|_| BodyFault::TooSlow)?,
     };
     polled.transpose().map_err(|_| BodyFault::Broken)
 }

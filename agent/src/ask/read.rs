@@ -10,6 +10,7 @@ use crate::json_edit::{BodyFault as JsonFault, Member, TopLevel};
 use attach_proto::id::ModelName;
 use bytes::Bytes;
 use http::Method;
+use serde_json::value::RawValue;
 use std::fmt;
 
 /// Answers to one prompt. More is no use to a person, and would multiply what a request reserves beyond any limit.
@@ -185,12 +186,13 @@ pub(crate) fn read(classified: Classified, body: Bytes, room: Room) -> Result<As
     let caps = caps(&top, &route, num_predict)?;
     let is_ollama_chat = route.dialect == Dialect::Ollama && route.operation == Operation::Chat;
     let prompt = get("prompt");
-    let prompt_for_messages = match (prompt, get("messages")) {
+    let prompt_for_messages = match (prompt, top.get("messages")) {
         (Some(prompt), None) if is_ollama_chat => Some((prompt.member_range.clone(), prompt.range.clone())),
         _ => None,
     };
     let texts = ["prompt", "messages", "input", "images", "system", "tools", "suffix"];
-    let input_estimate = texts.iter().filter_map(|name| top.get(name)).map(|member| tokens(member.raw)).sum();
+    let estimate = |name: &&str| top.get(name).map(|member| tokens(name, member.raw));
+    let input_estimate = texts.iter().filter_map(estimate).sum();
     let object = |name: &str, nested: Option<&TopLevel<'_>>| match (nested, top.get(name)) {
         (Some(nested), _) => Some(Object::Here(nested.tail())),
         (None, Some(null)) => Some(Object::Null(null.range.clone())),
@@ -206,7 +208,7 @@ pub(crate) fn read(classified: Classified, body: Bytes, room: Room) -> Result<As
         caps,
     };
     let wants_usage = include_usage.and_then(Member::boolean).unwrap_or(false);
-    let choices = choices(&top)?;
+    let choices = choices(&top)?.saturating_mul(prompts(get("prompt")));
     Ok(Ask {
         model: Some(model_name(&name)?),
         stream: stream && matches!(route.operation, Operation::Chat | Operation::Completion),
@@ -292,6 +294,15 @@ fn positive_or_endless(member: Option<&Member<'_>>, name: &'static str) -> Resul
             Err(_) => Err(AskFault::Field { name, problem: "must be a whole number" }),
         },
     }
+}
+
+/// A completion may be asked for many prompts at once, and has an answer to each.
+fn prompts(prompt: Option<&Member<'_>>) -> u64 {
+    let Some(prompt) = prompt.filter(|prompt| prompt.raw.starts_with('[')) else { return 1 };
+    let several: Vec<&RawValue> = serde_json::from_str(prompt.raw).unwrap_or_default();
+    // A list of numbers is one prompt, in tokens.
+    let is_list = several.first().is_some_and(|first| first.get().starts_with(['"', '[']));
+    if is_list { u64::try_from(several.len()).unwrap_or(u64::MAX) } else { 1 }
 }
 
 fn choices(top: &TopLevel<'_>) -> Result<u64, AskFault> {

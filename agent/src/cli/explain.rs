@@ -1,6 +1,6 @@
 //! `attach-gateway explain REQUEST_ID`
 
-use crate::decisions;
+use crate::{decisions, usage::printable};
 use anyhow::bail;
 use std::{io::Write, path::Path};
 
@@ -17,7 +17,7 @@ pub(super) fn run(state: &Path, request_id: &str, out: &mut dyn Write) -> anyhow
     for decision in &decisions {
         for (name, value) in decision.iter().filter(|(_, value)| !value.is_null()) {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            writeln!(out, "{:<16}{text}", name.replace('_', " "))?;
+            writeln!(out, "{:<16}{}", printable(&name.replace('_', " ")), printable(&text))?;
         }
     }
     Ok(())

@@ -133,7 +133,10 @@ pub(crate) fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing else can be done when standard error is closed.
-            let _ = writeln!(io::stderr(), "attach-gateway: {error:#}");
+            // A file may hold what would move the cursor.
+            let text = format!("{error:#}");
+            let lines: Vec<_> = text.lines().map(usage::printable).collect();
+            let _ = writeln!(io::stderr(), "attach-gateway: {}", lines.join("\n"));
             ExitCode::from(EX_CONFIG)
         }
     }

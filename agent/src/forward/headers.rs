@@ -24,9 +24,11 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// Never reach the engine: credentials; what would make Ollama refuse (a foreign Origin or Host) or believe a
 /// client address; what frames the body, which is ours; what would make the answer unreadable to the meter.
-const NOT_FOR_THE_ENGINE: [HeaderName; 13] = [
+const NOT_FOR_THE_ENGINE: [HeaderName; 15] = [
     header::AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x_api_key"),
+    HeaderName::from_static("api-key"),
     header::COOKIE,
     header::ORIGIN,
     header::REFERER,

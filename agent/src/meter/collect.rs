@@ -30,6 +30,11 @@ pub(crate) enum Collected {
 
 /// Takes the body of an answer; streams are handed on at once.
 pub(crate) async fn collect(mut answer: Answer) -> Result<Collected, Refusal> {
+    let status = answer.head.status;
+    if status.is_informational() || status.is_redirection() {
+        // Nobody asked for another protocol or place, and the caller must not be sent to an engine's own address.
+        return Err(fail(answer, EngineFault::Broken));
+    }
     let wire = wire_of(&answer);
     let succeeded = answer.head.status.is_success();
     let mut scanner =

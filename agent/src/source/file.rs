@@ -2,7 +2,7 @@
 
 use attach_proto::v1;
 use std::{
-    io,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -42,10 +42,17 @@ pub(crate) fn read(path: &Path) -> Result<v1::Bundle, FileFault> {
 
 pub(super) fn read_text(path: &Path) -> Result<String, FileFault> {
     let unreadable = |source| FileFault::Unreadable { path: path.to_owned(), source };
-    if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE_BYTES {
+    // A pipe or a device could keep us reading for ever.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "is no regular file")));
+    }
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
         return Err(FileFault::TooLarge { path: path.to_owned() });
     }
-    std::fs::read_to_string(path).map_err(unreadable)
+    Ok(text)
 }
 
 #[cfg(test)]

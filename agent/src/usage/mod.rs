@@ -19,6 +19,7 @@ mod writer;
 
 pub(crate) use command::{UsageArgs, run};
 pub(crate) use spool::{CoreQueue, CoreReports, Entry, Report, SpoolFault, SpoolHandle};
+pub(crate) use table::printable;
 pub(crate) use writer::SpoolWriter;
 
 #[cfg(test)]

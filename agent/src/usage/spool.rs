@@ -158,6 +158,11 @@ impl SpoolHandle {
         (CoreQueue { lane: Arc::clone(&lane), shared: Arc::clone(&self.0) }, CoreReports(lane))
     }
 
+    /// Whether events can't be stored at the moment.
+    pub(crate) fn is_out_of_order(&self) -> bool {
+        self.0.fault.lock().is_some()
+    }
+
     pub(crate) fn stats(&self) -> SpoolStats {
         let shared = &self.0;
         SpoolStats {

@@ -65,7 +65,7 @@ impl Table {
     }
 }
 
-fn printable(cell: &str) -> String {
+pub(crate) fn printable(cell: &str) -> String {
     let mut text = String::with_capacity(cell.len());
     for c in cell.chars() {
         if c.is_control() || is_direction_mark(c) {
