@@ -14,17 +14,17 @@ const BACKLOG: i32 = 4096;
 pub(crate) enum ListenError {
     #[error("--port: {address} is in use by another program; choose another port, or stop that program")]
     InUse { address: SocketAddr },
-    #[error("--host, --port: can't listen on {address}: {source}")]
-    Failed { address: SocketAddr, source: io::Error },
+    #[error("--host, --port: can't listen on {address}: {cause}")]
+    Failed { address: SocketAddr, cause: io::Error },
 }
 
 /// As many listeners as there are workers.
 pub(crate) fn bind(address: SocketAddr, workers: NonZeroUsize) -> Result<Vec<TcpListener>, ListenError> {
-    let failed = |source: io::Error| {
-        if source.kind() == io::ErrorKind::AddrInUse {
+    let failed = |cause: io::Error| {
+        if cause.kind() == io::ErrorKind::AddrInUse {
             return ListenError::InUse { address };
         }
-        ListenError::Failed { address, source }
+        ListenError::Failed { address, cause }
     };
     // SO_REUSEPORT would let us share the port with another gateway of the same user without a word. A socket without
     // it can't be bound beside one, so this asks whether the port is free.

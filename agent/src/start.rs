@@ -235,7 +235,9 @@ fn say_hello(
         tracing::info!("tokens of {} for {}", provider.issuer, provider.audiences.join(", "));
     }
     if !bundle.keys.is_empty() {
-        tracing::info!("{} API keys", bundle.keys.len());
+        tracing::info!("API keys: {}", bundle.keys.len());
+    } else if bundle.identity_providers.is_empty() {
+        tracing::warn!("there is no API key and no identity provider: nobody can call");
     }
     for limit in &bundle.limits {
         tracing::info!(

@@ -23,14 +23,14 @@ pub(crate) struct TlsFiles {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
-    #[error("{}: no certificate in PEM can be read: {source}", .path.display())]
-    Certificate { path: PathBuf, source: rustls::pki_types::pem::Error },
+    #[error("{}: no certificate in PEM can be read: {cause}", .path.display())]
+    Certificate { path: PathBuf, cause: rustls::pki_types::pem::Error },
     #[error("{}: has no certificate", .path.display())]
     NoCertificate { path: PathBuf },
-    #[error("{}: no private key in PEM can be read: {source}", .path.display())]
-    Key { path: PathBuf, source: rustls::pki_types::pem::Error },
-    #[error("{} and {}: {source}", .files.certificate.display(), .files.key.display())]
-    Mismatch { files: TlsFiles, source: rustls::Error },
+    #[error("{}: no private key in PEM can be read: {cause}", .path.display())]
+    Key { path: PathBuf, cause: rustls::pki_types::pem::Error },
+    #[error("{} and {}: {cause}", .files.certificate.display(), .files.key.display())]
+    Mismatch { files: TlsFiles, cause: rustls::Error },
 }
 
 impl TlsFiles {
@@ -38,9 +38,9 @@ impl TlsFiles {
     pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
         let chain = certificates(&self.certificate)?;
         let key = PrivateKeyDer::from_pem_file(&self.key)
-            .map_err(|source| TlsError::Key { path: self.key.clone(), source })?;
+            .map_err(|cause| TlsError::Key { path: self.key.clone(), cause })?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mismatch = |source| TlsError::Mismatch { files: self.clone(), source };
+        let mismatch = |cause| TlsError::Mismatch { files: self.clone(), cause };
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(mismatch)?
@@ -53,7 +53,7 @@ impl TlsFiles {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let unreadable = |source| TlsError::Certificate { path: path.to_owned(), source };
+    let unreadable = |cause| TlsError::Certificate { path: path.to_owned(), cause };
     let chain = CertificateDer::pem_file_iter(path).map_err(unreadable)?;
     let chain = chain.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
     if chain.is_empty() {

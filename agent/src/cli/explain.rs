@@ -2,11 +2,21 @@
 
 use crate::{decisions, usage::printable};
 use anyhow::bail;
-use std::{io::Write, path::Path};
+use std::{io::Write, path::Path, time::Duration};
+
+/// A refusal is written down some 50 ms after it was given; whoever asks at once shall be told all the same.
+const LOOKS: usize = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// Says which check refused the request, or that there is no such refusal.
 pub(super) fn run(state: &Path, request_id: &str, out: &mut dyn Write) -> anyhow::Result<()> {
-    let decisions = decisions::find(state, request_id)?;
+    let mut decisions = decisions::find(state, request_id)?;
+    for _ in 0..LOOKS {
+        if decisions.is_empty() {
+            std::thread::sleep(BETWEEN_LOOKS);
+            decisions = decisions::find(state, request_id)?;
+        }
+    }
     if decisions.is_empty() {
         bail!(
             "no refusal with the id {request_id} in {}; a request that was served is shown by \

@@ -11,8 +11,8 @@ const MAX_FILE_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileFault {
-    #[error("{}: {source}", .path.display())]
-    Unreadable { path: PathBuf, source: io::Error },
+    #[error("{}: {cause}", .path.display())]
+    Unreadable { path: PathBuf, cause: io::Error },
     #[error("{}: is larger than {MAX_FILE_BYTES} bytes", .path.display())]
     TooLarge { path: PathBuf },
     #[error("{}: {field}: {problem}", .path.display())]
@@ -41,7 +41,7 @@ pub(crate) fn read(path: &Path) -> Result<v1::Bundle, FileFault> {
 }
 
 pub(super) fn read_text(path: &Path) -> Result<String, FileFault> {
-    let unreadable = |source| FileFault::Unreadable { path: path.to_owned(), source };
+    let unreadable = |cause| FileFault::Unreadable { path: path.to_owned(), cause };
     // A pipe or a device could keep us reading for ever.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(unreadable(io::Error::new(io::ErrorKind::InvalidInput, "is no regular file")));
