@@ -1,7 +1,7 @@
 //! What the gateway costs: CPU per request and per streamed chunk, and requests a second on one core, beside no proxy
 //! at all, nginx as a plain proxy, and a bare hyper proxy, all in one run.
 //!
-//! `cargo build --release && cargo run --release -p attach-tests --bin bench [SECONDS]`
+//! `cargo build --release && cargo run --release -p attach-tests --bin bench [SECONDS [SCENARIO]]`
 //!
 //! The target has core 0 for itself; engine and load share core 1. The gateway does everything: JWT, a token limit per
 //! user, metering, durable usage. Rounds are interleaved, and each figure is the median of the rounds; machines are
@@ -33,13 +33,16 @@ fn main() {
         ["proxy", port, upstream] => {
             proxy::run(port.parse().expect("a port"), upstream.parse().expect("a port"))
         }
-        [] => compare(Duration::from_secs(3)),
-        [seconds] => compare(Duration::from_secs(seconds.parse().expect("seconds for each measurement"))),
-        _ => panic!("usage: bench [SECONDS]"),
+        [] => compare(Duration::from_secs(3), ""),
+        [seconds, rest @ ..] if rest.len() < 2 => {
+            let length = Duration::from_secs(seconds.parse().expect("seconds for each measurement"));
+            compare(length, rest.first().unwrap_or(&""));
+        }
+        _ => panic!("usage: bench [SECONDS [SCENARIO]]"),
     }
 }
 
-fn compare(length: Duration) {
+fn compare(length: Duration, wanted: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     pin_myself_to_core_1();
     runtime.block_on(async {
@@ -56,7 +59,7 @@ fn compare(length: Duration) {
         for target in &targets {
             target.wait().await;
         }
-        for scenario in Scenario::ALL {
+        for scenario in Scenario::ALL.into_iter().filter(|scenario| scenario.title().starts_with(wanted)) {
             for _ in 0..ROUNDS {
                 for target in &mut targets {
                     let before = target.cpu();
