@@ -21,7 +21,7 @@ pub(crate) struct Grant {
 pub(crate) struct GrantedModel {
     pub(crate) canonical: ModelName,
     /// What the bundle says of it; `None` when the bundle has no models and names pass through.
-    pub(crate) declared: Option<Model>,
+    pub(crate) declared: Option<Arc<Model>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +97,7 @@ fn resolve(asked: &ModelName, principal: &Principal, snapshot: &Snapshot) -> Res
         return Err(unknown());
     }
     let canonical = model.name.canonical().parse().map_err(|_| unknown())?;
-    Ok(GrantedModel { canonical, declared: Some(model.clone()) })
+    Ok(GrantedModel { canonical, declared: Some(Arc::clone(model)) })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -27,6 +27,30 @@ use std::{rc::Rc, sync::Arc};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+const X_LLM_MODEL: HeaderName = HeaderName::from_static("x-llm-model");
+const X_TOKENS_IN: HeaderName = HeaderName::from_static("x-tokens-in");
+const X_TOKENS_OUT: HeaderName = HeaderName::from_static("x-tokens-out");
+
+/// By kind of measure: the amount, what remains of it, and when it is whole again.
+const RATE_LIMITS: [(&[Measure], [HeaderName; 3]); 2] = [
+    (
+        &[Measure::Requests],
+        [
+            HeaderName::from_static("x-ratelimit-limit-requests"),
+            HeaderName::from_static("x-ratelimit-remaining-requests"),
+            HeaderName::from_static("x-ratelimit-reset-requests"),
+        ],
+    ),
+    (
+        &[Measure::TotalTokens, Measure::OutputTokens, Measure::InputTokens],
+        [
+            HeaderName::from_static("x-ratelimit-limit-tokens"),
+            HeaderName::from_static("x-ratelimit-remaining-tokens"),
+            HeaderName::from_static("x-ratelimit-reset-tokens"),
+        ],
+    ),
+];
+
 /// One core's stages.
 pub(crate) struct Pipeline {
     pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
@@ -111,16 +135,16 @@ impl Pipeline {
             return Err(Refusal::SpoolOutOfOrder);
         }
 
-        let ticket = self.admitter.admit(grant, Rc::clone(&request_id.text)).await?;
-        let limits = rate_limit_headers(ticket.standing());
+        let mut ticket = self.admitter.admit(grant, Rc::clone(&request_id.text)).await?;
+        let standing = ticket.take_standing();
         let model = ticket.ask().model().cloned();
 
         let answer = self.forwarder.forward(ticket, &head.headers, &request_id.value).await?;
         let mut response = match meter::collect(answer).await? {
             Collected::Whole { head, body, reading } => {
                 let mut headers = headers::towards_caller(&head.headers);
-                set_number(&mut headers, "x-tokens-in", reading.input);
-                set_number(&mut headers, "x-tokens-out", reading.output);
+                set_number(&mut headers, X_TOKENS_IN, reading.input);
+                set_number(&mut headers, X_TOKENS_OUT, reading.output);
                 respond(head.status, headers, AnswerBody::whole(body))
             }
             Collected::Passing { head, body } => {
@@ -128,9 +152,9 @@ impl Pipeline {
             }
         };
         let headers = response.headers_mut();
-        headers.extend(limits);
+        set_rate_limits(headers, &standing);
         if let Some(value) = model.and_then(|model| HeaderValue::try_from(model.as_str()).ok()) {
-            headers.insert(HeaderName::from_static("x-llm-model"), value);
+            headers.insert(X_LLM_MODEL, value);
         }
         Ok(response)
     }
@@ -172,7 +196,7 @@ impl Pipeline {
             headers.insert(header::ALLOW, value);
         }
         if let Some(standing) = refusal.standing() {
-            headers.extend(rate_limit_headers(&[standing]));
+            set_rate_limits(&mut headers, &[standing]);
         }
         let body = Bytes::from(refusal.body(dialect, &request_id.text));
         respond(refusal.status(), headers, AnswerBody::whole(body))
@@ -244,33 +268,21 @@ fn declared_models(dialect: Dialect, principal: &Principal, snapshot: &Snapshot)
 }
 
 /// The headers that OpenAI's SDKs know, for the tightest limit of each kind.
-fn rate_limit_headers(standing: &[Standing]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    let kinds: [(&[Measure], [&'static str; 3]); 2] = [
-        (
-            &[Measure::Requests],
-            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
-        ),
-        (
-            &[Measure::TotalTokens, Measure::OutputTokens, Measure::InputTokens],
-            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
-        ),
-    ];
-    for (measures, [limit, remaining, reset]) in kinds {
+fn set_rate_limits(headers: &mut HeaderMap, standing: &[Standing]) {
+    for (measures, [limit, remaining, reset]) in RATE_LIMITS {
         let of_kind = standing.iter().filter(|standing| measures.contains(&standing.measure));
         if let Some(tightest) = of_kind.min_by_key(|standing| standing.remaining) {
-            set_number(&mut headers, limit, Some(tightest.amount));
-            set_number(&mut headers, remaining, Some(tightest.remaining));
+            set_number(headers, limit, Some(tightest.amount));
+            set_number(headers, remaining, Some(tightest.remaining));
             let text = format!("{}ms", tightest.resets_in.as_millis());
             if let Ok(value) = HeaderValue::try_from(text) {
                 headers.insert(reset, value);
             }
         }
     }
-    headers
 }
 
-fn set_number(headers: &mut HeaderMap, name: &'static str, number: Option<u64>) {
+fn set_number(headers: &mut HeaderMap, name: HeaderName, number: Option<u64>) {
     if let Some(number) = number {
         headers.insert(name, HeaderValue::from(number));
     }

@@ -1,6 +1,6 @@
 //! Which engine serves it: model → upstreams that have it → the least loaded by weight.
 
-use crate::{admit::Ticket, snapshot::Snapshot};
+use crate::{admit::Ticket, snapshot::Engine};
 use attach_proto::{
     bundle::{ModelTarget, Upstream},
     id::{ModelName, UpstreamId},
@@ -20,7 +20,7 @@ const SHUN: Duration = Duration::from_secs(1);
 /// Where a request goes.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) engine: Arc<Engine>,
     /// The engine's name of the model; `None` for requests without one.
     pub(crate) engine_model: Option<ModelName>,
 }
@@ -65,7 +65,7 @@ impl Engines {
     /// The best of those not yet tried, with a place at it.
     pub(crate) fn choose(&self, ticket: &Ticket, tried: &[UpstreamId]) -> Result<(Target, Place), NoRoute> {
         let mut targets = candidates(ticket);
-        targets.retain(|target| !tried.contains(&target.upstream.id));
+        targets.retain(|target| !tried.contains(&target.engine.upstream.id));
         if targets.is_empty() {
             return Err(NoRoute::NoUpstream);
         }
@@ -74,7 +74,7 @@ impl Engines {
         }
         targets
             .into_iter()
-            .find_map(|target| Some((self.take_place(&target.upstream)?, target)))
+            .find_map(|target| Some((self.take_place(&target.engine.upstream)?, target)))
             .map(|(place, target)| (target, place))
             .ok_or(NoRoute::Busy)
     }
@@ -83,11 +83,11 @@ impl Engines {
     fn sort(&self, targets: &mut [Target]) {
         let now = self.milliseconds();
         targets.sort_by_cached_key(|target| {
-            let load = self.load(&target.upstream.id);
+            let load = self.load(&target.engine.upstream.id);
             let is_shunned = load.shunned_until.load(Ordering::Relaxed) > now;
             let in_flight = u64::from(load.in_flight.load(Ordering::Relaxed));
             // In thousandths, so that weights of small numbers tell.
-            (is_shunned, (in_flight + 1) * 1000 / u64::from(target.upstream.weight.max(1)))
+            (is_shunned, (in_flight + 1) * 1000 / u64::from(target.engine.upstream.weight.max(1)))
         });
     }
 
@@ -117,24 +117,25 @@ impl Engines {
 }
 
 fn candidates(ticket: &Ticket) -> Vec<Target> {
-    let snapshot: &Snapshot = ticket.snapshot();
-    let to = |upstream: &Arc<Upstream>, engine_model: Option<&ModelName>| Target {
-        upstream: Arc::clone(upstream),
+    let snapshot = ticket.snapshot();
+    let to = |engine: &Arc<Engine>, engine_model: Option<&ModelName>| Target {
+        engine: Arc::clone(engine),
         engine_model: engine_model.cloned(),
     };
     let Some(model) = ticket.model() else {
-        return snapshot.upstreams().first().map(|upstream| to(upstream, None)).into_iter().collect();
+        return snapshot.engines().first().map(|engine| to(engine, None)).into_iter().collect();
     };
     if let Some(declared) = &model.declared {
         let target =
-            |target: &ModelTarget| Some(to(snapshot.upstream(&target.upstream)?, Some(&target.engine_model)));
+            |target: &ModelTarget| Some(to(snapshot.engine(&target.upstream)?, Some(&target.engine_model)));
         return declared.targets.iter().filter_map(target).collect();
     }
     // Names pass through as they were asked for: the engine knows best what it calls its models.
-    let serves = |upstream: &&Arc<Upstream>| {
+    let serves = |engine: &&Arc<Engine>| {
+        let models = &engine.upstream.models;
         let is_it = |name: &ModelName| name.canonical() == model.canonical.as_str();
-        upstream.models.is_empty() || upstream.models.iter().any(is_it)
+        models.is_empty() || models.iter().any(is_it)
     };
     let asked = ticket.ask().model();
-    snapshot.upstreams().iter().filter(serves).map(|upstream| to(upstream, asked)).collect()
+    snapshot.engines().iter().filter(serves).map(|engine| to(engine, asked)).collect()
 }

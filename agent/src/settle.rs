@@ -65,7 +65,7 @@ impl Settler {
             self.access_log.served(&event);
             self.metrics.settled(&event, is_metered);
             if is_metered {
-                entries.push(entry(&event));
+                entries.push(entry(event));
                 waiters.push(waiter);
             } else if let Some(waiter) = waiter {
                 // The caller may have left; then nobody hears it.
@@ -95,7 +95,7 @@ impl Settler {
     }
 }
 
-fn entry(event: &UsageEvent) -> Entry {
+fn entry(event: UsageEvent) -> Entry {
     Entry { at_ms: event.occurred_at.as_millisecond(), body: v1::UsageEvent::from(event).encode_to_vec() }
 }
 

@@ -15,13 +15,33 @@ pub(crate) struct Snapshot {
     /// By issuer without its final slash: which form counts is known only from the issuer's metadata.
     providers: HashMap<String, Vec<usize>>,
     /// By public name and by alias, as written and canonical.
-    models: HashMap<String, usize>,
+    models: HashMap<String, Arc<Model>>,
     limits: HashMap<TenantId, Vec<usize>>,
     access_rules: HashMap<TenantId, Vec<usize>>,
     /// Shared with the requests that are on their way to one.
-    upstreams: Vec<Arc<Upstream>>,
-    /// `Authorization` for the engines that want one.
-    credentials: HashMap<UpstreamId, HeaderValue>,
+    engines: Vec<Arc<Engine>>,
+}
+
+/// An upstream, with what each request to it needs.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) upstream: Upstream,
+    /// Scheme, host and port: what a connection is good for.
+    pub(crate) origin: Arc<str>,
+    /// Its own name, or Ollama answers 403 to any foreign one.
+    pub(crate) host: Option<HeaderValue>,
+    /// `Authorization`, for an engine that wants one.
+    pub(crate) credential: Option<HeaderValue>,
+}
+
+impl Engine {
+    fn new(upstream: Upstream, credential: Option<HeaderValue>) -> Self {
+        let origin = upstream.url.origin().ascii_serialization().into();
+        let port = upstream.url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let host = upstream.url.host_str().map(|host| format!("{host}{port}"));
+        let host = host.and_then(|host| HeaderValue::try_from(host).ok());
+        Self { upstream, origin, host, credential }
+    }
 }
 
 fn group_by<K: std::hash::Hash + Eq>(keys: impl Iterator<Item = K>) -> HashMap<K, Vec<usize>> {
@@ -37,11 +57,16 @@ fn index_by<K: std::hash::Hash + Eq>(keys: impl Iterator<Item = K>) -> HashMap<K
 }
 
 impl Snapshot {
-    pub(crate) fn new(bundle: Bundle, credentials: HashMap<UpstreamId, HeaderValue>) -> Self {
+    pub(crate) fn new(bundle: Bundle, mut credentials: HashMap<UpstreamId, HeaderValue>) -> Self {
+        let engine = |upstream: &Upstream| {
+            let credential = credentials.remove(&upstream.id);
+            Arc::new(Engine::new(upstream.clone(), credential))
+        };
+        let engines = bundle.upstreams.iter().map(engine).collect();
         let mut models = HashMap::new();
-        for (index, model) in bundle.models.iter().enumerate() {
+        for model in bundle.models.iter().cloned().map(Arc::new) {
             for name in std::iter::once(&model.name).chain(&model.aliases) {
-                models.insert(name.canonical(), index);
+                models.insert(name.canonical(), Arc::clone(&model));
             }
         }
         Self {
@@ -56,8 +81,7 @@ impl Snapshot {
             models,
             limits: group_by(bundle.limits.iter().map(|limit| limit.tenant.clone())),
             access_rules: group_by(bundle.access_rules.iter().map(|rule| rule.tenant.clone())),
-            upstreams: bundle.upstreams.iter().cloned().map(Arc::new).collect(),
-            credentials,
+            engines,
             bundle,
         }
     }
@@ -85,8 +109,8 @@ impl Snapshot {
         indexes.iter().filter_map(|&index| self.bundle.identity_providers.get(index))
     }
 
-    pub(crate) fn model(&self, name: &ModelName) -> Option<&Model> {
-        self.bundle.models.get(*self.models.get(&name.canonical())?)
+    pub(crate) fn model(&self, name: &ModelName) -> Option<&Arc<Model>> {
+        self.models.get(&name.canonical())
     }
 
     pub(crate) fn limits(&self, tenant: &TenantId) -> impl Iterator<Item = &Limit> {
@@ -99,17 +123,13 @@ impl Snapshot {
         indexes.iter().filter_map(|&index| self.bundle.access_rules.get(index))
     }
 
-    pub(crate) fn credential(&self, upstream: &UpstreamId) -> Option<&HeaderValue> {
-        self.credentials.get(upstream)
-    }
-
     /// A host has few engines, so a look at each is the fastest index.
-    pub(crate) fn upstream(&self, id: &UpstreamId) -> Option<&Arc<Upstream>> {
-        self.upstreams.iter().find(|upstream| upstream.id == *id)
+    pub(crate) fn engine(&self, id: &UpstreamId) -> Option<&Arc<Engine>> {
+        self.engines.iter().find(|engine| engine.upstream.id == *id)
     }
 
-    pub(crate) fn upstreams(&self) -> &[Arc<Upstream>] {
-        &self.upstreams
+    pub(crate) fn engines(&self) -> &[Arc<Engine>] {
+        &self.engines
     }
 }
 

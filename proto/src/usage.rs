@@ -122,8 +122,8 @@ impl UsageEvent {
 
 // === to the wire ===
 
-impl From<&UsageEvent> for v1::UsageEvent {
-    fn from(event: &UsageEvent) -> Self {
+impl From<UsageEvent> for v1::UsageEvent {
+    fn from(event: UsageEvent) -> Self {
         // Destructured whole, so that a new field cannot be forgotten here.
         let UsageEvent {
             event_id,
@@ -147,37 +147,37 @@ impl From<&UsageEvent> for v1::UsageEvent {
         } = event;
         Self {
             event_id: event_id.to_string(),
-            occurred_at: Some(timestamp(*occurred_at)),
+            occurred_at: Some(timestamp(occurred_at)),
             tenant: tenant.to_string(),
             pool: pool.as_ref().map(PoolId::to_string).unwrap_or_default(),
             agent: agent.to_string(),
-            request_id: request_id.clone(),
-            operation: operation.to_string(),
-            dialect: dialect.to_string(),
+            request_id,
+            operation: operation.into_owned(),
+            dialect: dialect.into_owned(),
             model: model.as_ref().map(ModelName::to_string).unwrap_or_default(),
-            stream: *stream,
+            stream,
             principal: Some(principal.into()),
-            measures: measures.iter().map(Into::into).collect(),
-            outcome: v1::Outcome::from(*outcome).into(),
+            measures: measures.into_iter().map(Into::into).collect(),
+            outcome: v1::Outcome::from(outcome).into(),
             http_status: http_status.unwrap_or_default().into(),
             bundle_revision: bundle_revision.0,
-            attempts: attempts.iter().map(Into::into).collect(),
+            attempts: attempts.into_iter().map(Into::into).collect(),
             time_to_first_byte: time_to_first_byte.map(crate::convert::duration),
-            duration: Some(crate::convert::duration(*duration)),
+            duration: Some(crate::convert::duration(duration)),
         }
     }
 }
 
-impl From<&PrincipalSnapshot> for v1::PrincipalSnapshot {
-    fn from(principal: &PrincipalSnapshot) -> Self {
+impl From<PrincipalSnapshot> for v1::PrincipalSnapshot {
+    fn from(principal: PrincipalSnapshot) -> Self {
         let PrincipalSnapshot { kind, subject, issuer, key, groups, project } = principal;
         Self {
-            kind: v1::PrincipalKind::from(*kind).into(),
-            subject: subject.clone(),
-            issuer: issuer.clone().unwrap_or_default(),
+            kind: v1::PrincipalKind::from(kind).into(),
+            subject,
+            issuer: issuer.unwrap_or_default(),
             key: key.as_ref().map(KeyId::to_string).unwrap_or_default(),
-            groups: groups.clone(),
-            project: project.clone().unwrap_or_default(),
+            groups,
+            project: project.unwrap_or_default(),
         }
     }
 }
@@ -193,14 +193,14 @@ impl From<PrincipalKind> for v1::PrincipalKind {
     }
 }
 
-impl From<&MeasuredQuantity> for v1::MeasuredQuantity {
-    fn from(measure: &MeasuredQuantity) -> Self {
+impl From<MeasuredQuantity> for v1::MeasuredQuantity {
+    fn from(measure: MeasuredQuantity) -> Self {
         let MeasuredQuantity { kind, quantity, source } = measure;
         let source = match source {
             MeasureSource::Engine => v1::MeasureSource::Engine,
             MeasureSource::Estimated => v1::MeasureSource::Estimated,
         };
-        Self { kind: kind.to_string(), quantity: *quantity, source: source.into() }
+        Self { kind: kind.into_owned(), quantity, source: source.into() }
     }
 }
 
@@ -216,14 +216,14 @@ impl From<Outcome> for v1::Outcome {
     }
 }
 
-impl From<&Attempt> for v1::Attempt {
-    fn from(attempt: &Attempt) -> Self {
+impl From<Attempt> for v1::Attempt {
+    fn from(attempt: Attempt) -> Self {
         let Attempt { upstream, engine_model, http_status, error } = attempt;
         Self {
             upstream: upstream.to_string(),
             engine_model: engine_model.as_ref().map(ModelName::to_string).unwrap_or_default(),
             http_status: http_status.unwrap_or_default().into(),
-            error: error.as_deref().unwrap_or_default().to_owned(),
+            error: error.map(Cow::into_owned).unwrap_or_default(),
         }
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod bad_input;
+mod chunking;
 mod durability;
 mod ends;
 mod engines;

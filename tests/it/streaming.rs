@@ -5,7 +5,6 @@ use attach_tests::{
     engine::{Step, samples},
     gateway::Setup,
 };
-use bytes::Bytes;
 use serde_json::{Value, json};
 
 async fn world(script: Script) -> (Issuer, Engine, Gateway) {
@@ -44,34 +43,6 @@ async fn each_chunk_reaches_the_caller_before_the_engine_sends_the_next() {
             engine.go_on(1);
         }
         assert_eq!(stream.next().await, Ok(None));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn whatever_the_chunking_the_bytes_are_the_engines() {
-    let whole = samples::openai_chunks(9, 30).concat();
-    let mut seed = 0x9e37_79b9_u32;
-    let mut random = |below: usize| {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        seed as usize % below
-    };
-    let (issuer, engine, gateway) = world(Script::Json(200, json!({}))).await;
-    for _ in 0..50 {
-        let mut rest = whole.as_slice();
-        let mut steps = Vec::new();
-        while !rest.is_empty() {
-            let (chunk, after) = rest.split_at(1 + random(rest.len().min(300)));
-            steps.push(Step::Chunk(Bytes::copy_from_slice(chunk)));
-            rest = after;
-        }
-        steps.push(Step::End);
-        engine.set(Script::Stream("text/event-stream", steps));
-        let alice = gateway.client().with_bearer(&issuer.token("alice"));
-        let answer = alice.stream("/v1/chat/completions", &asking_for_usage()).await.whole().await;
-        assert_eq!(answer.text(), String::from_utf8_lossy(&whole));
-    }
-    for event in gateway.wait_events(50).await {
-        assert_eq!(attach_tests::gateway::quantity(&event, "output_tokens"), Some(30));
     }
 }
 

@@ -105,7 +105,7 @@ impl Admitter {
         }
     }
 
-    pub(crate) async fn admit(&self, grant: Grant, request_id: Rc<str>) -> Result<Ticket, NotAdmitted> {
+    pub(crate) async fn admit(&self, grant: Grant, request_id: Rc<str>) -> Result<Box<Ticket>, NotAdmitted> {
         let settler = self.settler.borrow().clone().ok_or(NotAdmitted::Overloaded)?;
         let queue = settler.try_reserve_owned().map_err(|_| NotAdmitted::Overloaded)?;
         let id = Uuid::now_v7();
@@ -147,7 +147,7 @@ impl Admitter {
         }
     }
 
-    fn ticket(&self, grant: Grant, id: Uuid, request_id: Rc<str>, admittance: Admittance) -> Ticket {
+    fn ticket(&self, grant: Grant, id: Uuid, request_id: Rc<str>, admittance: Admittance) -> Box<Ticket> {
         Ticket::new(grant, id, self.clock.now(), self.agent.clone(), request_id, admittance)
     }
 

@@ -25,7 +25,7 @@ pub(crate) type Durable = oneshot::Receiver<Result<(), SpoolFault>>;
 /// A request that may be forwarded. Holds what was reserved for it, and settles exactly once: by
 /// [`Ticket::settle`], or else when it is dropped, which is what happens when the caller hangs up.
 ///
-/// Settling can't fail: the place in the settler's queue was taken at admission.
+/// Settling can't fail: the place in the settler's queue was taken at admission. Boxed, because each stage hands it on.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     grant: Grant,
@@ -85,9 +85,9 @@ impl Ticket {
         agent: AgentId,
         request_id: Rc<str>,
         admittance: Admittance,
-    ) -> Self {
+    ) -> Box<Self> {
         let Admittance { hold, standing, output_cap, queue } = admittance;
-        Self {
+        Box::new(Self {
             grant,
             id,
             occurred_at,
@@ -99,7 +99,7 @@ impl Ticket {
             output_cap,
             queue: Some(queue),
             progress: Progress::default(),
-        }
+        })
     }
 
     pub(crate) fn id(&self) -> Uuid {
@@ -126,9 +126,9 @@ impl Ticket {
         self.grant.snapshot()
     }
 
-    /// How the limits stand, for the headers of the answer.
-    pub(crate) fn standing(&self) -> &[Standing] {
-        &self.standing
+    /// How the limits stand, for the headers of the answer; asked once.
+    pub(crate) fn take_standing(&mut self) -> Vec<Standing> {
+        std::mem::take(&mut self.standing)
     }
 
     /// The most output tokens that each choice may have, when the engine must be told.

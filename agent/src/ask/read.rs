@@ -85,15 +85,12 @@ impl Ask {
         &self.classified.method
     }
 
-    /// Path and query at the engine.
-    pub(crate) fn engine_path(&self, engine_model: Option<&ModelName>) -> String {
-        let is_in_path = self.classified.model_in_path.is_some();
-        let model = engine_model.filter(|_| is_in_path).map_or("", ModelName::as_str);
-        let path = format!("{}{model}", self.classified.route.engine_path);
-        match &self.classified.query {
-            Some(query) => format!("{path}?{query}"),
-            None => path,
-        }
+    /// Path and query at the engine, below the path of its own URL.
+    pub(crate) fn engine_path(&self, prefix: &str, engine_model: Option<&ModelName>) -> String {
+        let Classified { route, model_in_path, query, .. } = &self.classified;
+        let model = engine_model.filter(|_| model_in_path.is_some()).map_or("", ModelName::as_str);
+        let query = query.as_ref().map(|query| ["?", query]).unwrap_or_default().concat();
+        [prefix, route.engine_path, model, &query].concat()
     }
 
     pub(crate) fn model(&self) -> Option<&ModelName> {

@@ -1,13 +1,13 @@
 //! Which headers cross the gateway, as tables.
 
 use crate::identify::Principal;
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{self, SHA256};
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{self, CONTENT_TYPE, HOST},
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use url::Url;
+use std::borrow::Cow;
 
 /// Belong to one connection (RFC 9110 section 7.6.1), so they never cross.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -103,13 +103,6 @@ pub(crate) fn towards_caller(from_engine: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// `Host` for an engine: its own, or Ollama answers 403 to any foreign one.
-pub(crate) fn host_of(url: &Url) -> Option<HeaderValue> {
-    let host = url.host_str()?;
-    let text = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    HeaderValue::try_from(text).ok()
-}
-
 fn crosses(name: &HeaderName, connection_listed: &[String]) -> bool {
     !HOP_BY_HOP.contains(name) && !connection_listed.iter().any(|listed| listed == name.as_str())
 }
@@ -135,29 +128,40 @@ fn is_stamped(name: &HeaderName) -> bool {
 
 fn stamp(headers: &mut HeaderMap, from_caller: &HeaderMap, principal: &Principal) {
     let mut set = |name, text: &str| {
-        if let Ok(value) = HeaderValue::try_from(utf8_percent_encode(text, ESCAPED).to_string()) {
+        let escaped = Cow::from(utf8_percent_encode(text, ESCAPED));
+        if let Ok(value) = HeaderValue::from_str(&escaped) {
             headers.insert(name, value);
         }
     };
     set(X_ATTACH_USER, &principal.subject);
     set(X_ATTACH_TENANT, principal.tenant.as_str());
-    set(X_ATTACH_SESSION, &session(&principal.subject, from_caller));
     if let Some(project) = &principal.project {
         set(X_ATTACH_PROJECT, project);
     }
     if let Some(claims) = &principal.forwarded_claims {
         set(X_ATTACH_CLAIMS, claims);
     }
+    if let Ok(value) = HeaderValue::from_bytes(&session(&principal.subject, from_caller)) {
+        headers.insert(X_ATTACH_SESSION, value);
+    }
 }
 
 /// The first half of a hash of who and with what, as Attach Gateway makes it: SHA-256 of `sub:User-Agent`.
-fn session(subject: &str, from_caller: &HeaderMap) -> String {
-    let mut text = Vec::from(subject);
-    text.push(b':');
-    text.extend_from_slice(from_caller.get(header::USER_AGENT).map_or(&[], HeaderValue::as_bytes));
-    let hash = digest(&SHA256, &text);
-    let bytes = hash.as_ref().get(..SESSION_CHARACTERS / 2).unwrap_or_default();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn session(subject: &str, from_caller: &HeaderMap) -> [u8; SESSION_CHARACTERS] {
+    let mut hash = digest::Context::new(&SHA256);
+    hash.update(subject.as_bytes());
+    hash.update(b":");
+    hash.update(from_caller.get(header::USER_AGENT).map_or(&[], HeaderValue::as_bytes));
+    let hash = hash.finish();
+    let mut characters = [0; SESSION_CHARACTERS];
+    for (pair, byte) in characters.chunks_exact_mut(2).zip(hash.as_ref()) {
+        pair.copy_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 15)]);
+    }
+    characters
+}
+
+fn hex_digit(value: u8) -> u8 {
+    if value < 10 { b'0' + value } else { b'a' + value - 10 }
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl EngineFault {
 
 /// The head of an engine's answer, with its body still to come, and the ticket it belongs to.
 pub(crate) struct Answer {
-    pub(crate) ticket: Ticket,
+    pub(crate) ticket: Box<Ticket>,
     pub(crate) head: response::Parts,
     pub(crate) body: Incoming,
     pub(crate) lease: Lease,
@@ -64,7 +64,7 @@ impl Forwarder {
     /// A failure settles the ticket; what is returned is for the caller.
     pub(crate) async fn forward(
         &self,
-        mut ticket: Ticket,
+        mut ticket: Box<Ticket>,
         from_caller: &HeaderMap,
         request_id: &HeaderValue,
     ) -> Result<Answer, Refusal> {
@@ -75,10 +75,10 @@ impl Forwarder {
                 Ok(chosen) => chosen,
                 Err(no_route) => return Err(give_up(ticket, fault, no_route)),
             };
-            let upstream = &target.upstream;
+            let upstream = &target.engine.upstream;
             let sent = {
                 let request = || request_for(&ticket, &target, from_caller, request_id);
-                tokio::time::timeout(upstream.timeouts.first_byte, self.pool.send(upstream, request)).await
+                tokio::time::timeout(upstream.timeouts.first_byte, self.pool.send(&target.engine, request)).await
             };
             let failed = match sent {
                 Ok(Ok((response, lease))) => {
@@ -107,19 +107,19 @@ impl Forwarder {
                 }
             };
             fault = Some(failed);
-            tried.push(target.upstream.id.clone());
+            tried.push(upstream.id.clone());
         }
         Err(fail(ticket, fault.unwrap_or(EngineFault::Unreachable)))
     }
 }
 
-fn fail(mut ticket: Ticket, fault: EngineFault) -> Refusal {
+fn fail(mut ticket: Box<Ticket>, fault: EngineFault) -> Refusal {
     let refusal = Refusal::Engine(fault);
     ticket.failed(refusal.status().as_u16(), fault.outcome());
     refusal
 }
 
-fn give_up(mut ticket: Ticket, fault: Option<EngineFault>, no_route: NoRoute) -> Refusal {
+fn give_up(mut ticket: Box<Ticket>, fault: Option<EngineFault>, no_route: NoRoute) -> Refusal {
     match fault {
         Some(fault) => fail(ticket, fault),
         None => {
@@ -136,21 +136,22 @@ fn request_for(
     from_caller: &HeaderMap,
     request_id: &HeaderValue,
 ) -> Request<Body> {
+    let Target { engine, engine_model } = target;
     let ask = ticket.ask();
-    let body = ask.body_for(target.upstream.kind, target.engine_model.as_ref(), ticket.output_cap());
+    let body = ask.body_for(engine.upstream.kind, engine_model.as_ref(), ticket.output_cap());
     let mut headers = headers::towards_engine(from_caller, ticket.principal(), request_id, ask.has_body());
-    if let Some(host) = headers::host_of(&target.upstream.url) {
-        headers.insert(header::HOST, host);
+    if let Some(host) = &engine.host {
+        headers.insert(header::HOST, host.clone());
     }
-    if let Some(credential) = ticket.snapshot().credential(&target.upstream.id) {
+    if let Some(credential) = &engine.credential {
         headers.insert(header::AUTHORIZATION, credential.clone());
     }
-    let prefix = target.upstream.url.path().trim_end_matches('/');
+    let prefix = engine.upstream.url.path().trim_end_matches('/');
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = ask.method().clone();
     *request.headers_mut() = headers;
     // Route and query were parsed as a URI before, and the prefix is a URL's path.
-    if let Ok(uri) = format!("{prefix}{}", ask.engine_path(target.engine_model.as_ref())).parse() {
+    if let Ok(uri) = ask.engine_path(prefix, engine_model.as_ref()).try_into() {
         *request.uri_mut() = uri;
     }
     request
@@ -158,7 +159,7 @@ fn request_for(
 
 fn attempt(target: &Target, http_status: Option<u16>, error: Option<&'static str>) -> Attempt {
     Attempt {
-        upstream: target.upstream.id.clone(),
+        upstream: target.engine.upstream.id.clone(),
         engine_model: target.engine_model.clone(),
         http_status,
         error: error.map(Into::into),

@@ -1,7 +1,9 @@
 //! Connections to engines: one small pool per core, last in first out, HTTP/1.1 only.
 
-use crate::dial::{DialError, dial};
-use attach_proto::bundle::Upstream;
+use crate::{
+    dial::{DialError, dial},
+    snapshot::Engine,
+};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
@@ -40,10 +42,10 @@ pub(crate) enum SendFault {
     Broken(hyper::Error),
 }
 
-/// One core's idle connections, by the engine's address.
+/// One core's idle connections, by the engine's origin.
 #[derive(Clone)]
 pub(crate) struct Pool {
-    idle: Rc<RefCell<HashMap<String, Vec<Idle>>>>,
+    idle: Rc<RefCell<HashMap<Arc<str>, Vec<Idle>>>>,
     tls: Arc<ClientConfig>,
 }
 
@@ -57,7 +59,7 @@ struct Idle {
 pub(crate) struct Lease {
     sender: SendRequest<Body>,
     pool: Pool,
-    address: String,
+    origin: Arc<str>,
 }
 
 impl Pool {
@@ -69,14 +71,13 @@ impl Pool {
     /// sent once more on a new one.
     pub(crate) async fn send(
         &self,
-        upstream: &Upstream,
+        engine: &Engine,
         request: impl Fn() -> Request<Body>,
     ) -> Result<(Response<Incoming>, Lease), SendFault> {
-        let address = address(upstream);
-        if let Some(mut sender) = self.take_idle(&address).await {
+        if let Some(mut sender) = self.take_idle(&engine.origin).await {
             let sent = Instant::now();
             match sender.try_send_request(request()).await {
-                Ok(response) => return Ok((response, self.lease(sender, address))),
+                Ok(response) => return Ok((response, self.lease(sender, engine))),
                 Err(mut failed) => {
                     let was_not_sent = failed.take_message().is_some();
                     let error = failed.into_error();
@@ -87,18 +88,18 @@ impl Pool {
                 }
             }
         }
-        let mut sender = connect(upstream, &self.tls).await?;
+        let mut sender = connect(engine, &self.tls).await?;
         let response = sender.send_request(request()).await.map_err(SendFault::Broken)?;
-        Ok((response, self.lease(sender, address)))
+        Ok((response, self.lease(sender, engine)))
     }
 
-    fn lease(&self, sender: SendRequest<Body>, address: String) -> Lease {
-        Lease { sender, pool: self.clone(), address }
+    fn lease(&self, sender: SendRequest<Body>, engine: &Engine) -> Lease {
+        Lease { sender, pool: self.clone(), origin: Arc::clone(&engine.origin) }
     }
 
-    async fn take_idle(&self, address: &str) -> Option<SendRequest<Body>> {
+    async fn take_idle(&self, origin: &str) -> Option<SendRequest<Body>> {
         loop {
-            let idle = self.idle.borrow_mut().get_mut(address)?.pop()?;
+            let idle = self.idle.borrow_mut().get_mut(origin)?.pop()?;
             let mut sender = idle.sender;
             if idle.since.elapsed() < MAX_IDLE && !sender.is_closed() && sender.ready().await.is_ok() {
                 return Some(sender);
@@ -121,22 +122,19 @@ impl Lease {
             return;
         }
         let mut pool = self.pool.idle.borrow_mut();
-        let idle = pool.entry(self.address).or_default();
+        let idle = pool.entry(self.origin).or_default();
         if idle.len() < MAX_IDLE_CONNECTIONS {
             idle.push(Idle { sender: self.sender, since: Instant::now() });
         }
     }
 }
 
-fn address(upstream: &Upstream) -> String {
-    upstream.url.origin().ascii_serialization()
-}
-
 fn is_closed(error: &hyper::Error) -> bool {
     error.is_canceled() || error.is_closed() || error.is_incomplete_message()
 }
 
-async fn connect(upstream: &Upstream, tls: &Arc<ClientConfig>) -> Result<SendRequest<Body>, SendFault> {
+async fn connect(engine: &Engine, tls: &Arc<ClientConfig>) -> Result<SendRequest<Body>, SendFault> {
+    let upstream = &engine.upstream;
     let connection = dial(&upstream.url, upstream.timeouts.connect, tls).await?;
     let (sender, connection) =
         http1::Builder::new().handshake(TokioIo::new(connection)).await.map_err(SendFault::Broken)?;

@@ -32,7 +32,7 @@ pub(crate) struct MeteredBody {
     held: Option<(Lease, Place)>,
     /// `None` for what carries no usage.
     scanner: Option<Scanner>,
-    ticket: Option<Ticket>,
+    ticket: Option<Box<Ticket>>,
     ready: VecDeque<Bytes>,
     phase: Phase,
     allowance: Allowance,
@@ -112,7 +112,7 @@ impl Silence {
 
 impl MeteredBody {
     pub(super) fn new(
-        ticket: Ticket,
+        ticket: Box<Ticket>,
         engine: Incoming,
         begun: Bytes,
         scanner: Option<Scanner>,
@@ -178,7 +178,7 @@ impl MeteredBody {
     /// Settles, and holds the end back until the event is durable.
     fn record(&mut self, outcome: Outcome) {
         let end = match (&self.scanner, outcome) {
-            (Some(scanner), Outcome::Cut) => Ending::Ours(length_tail(scanner, self.ticket.as_ref())),
+            (Some(scanner), Outcome::Cut) => Ending::Ours(length_tail(scanner, self.ticket.as_deref())),
             _ => Ending::Engines,
         };
         let Some(mut ticket) = self.ticket.take() else { return self.finish() };

@@ -1,11 +1,11 @@
 //! Daily sums of usage, kept beside the events: they outlive them, and make the table of a month a matter of
 //! milliseconds. Written a step at a time by whoever holds the spool, never in a commit that a core waits for.
 
-use super::store::{Store, StoreError, meta, set_meta};
+use super::store::{LAST_SEQ, Store, StoreError, last_seq, meta, set_meta};
 use attach_proto::v1;
 use prost::Message as _;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
-use std::collections::{BTreeMap, btree_map::Entry as Slot};
+use std::collections::{BTreeMap, HashMap};
 
 /// Events that one step sums. Measured: 1.2 ms, which a commit that comes meanwhile waits.
 pub(super) const EVENTS_PER_STEP: i64 = 1_000;
@@ -24,18 +24,24 @@ const KEEP_STANDALONE_MS: i64 = 30 * DAY_MS;
 /// How long daily sums are kept: thirteen months, so that a month can be held against the same one a year ago.
 const KEEP_SUMS_DAYS: i64 = 400;
 
-/// What the sums are kept apart by. `kind` is empty in the row that counts the requests themselves.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
+/// Whose sums they are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Owner {
     /// Since the Unix epoch, in UTC.
     pub(super) day: i64,
     pub(super) tenant: String,
-    /// Numbers of `v1::PrincipalKind` and `v1::MeasureSource`: a reader keeps those it does not know.
+    /// Number of `v1::PrincipalKind`: a reader keeps those it does not know.
     pub(super) principal_kind: i32,
     pub(super) issuer: String,
     pub(super) subject: String,
     pub(super) model: String,
+}
+
+/// What is summed. `kind` is empty for the requests themselves.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Summed {
     pub(super) kind: String,
+    /// Number of `v1::MeasureSource`.
     pub(super) source: i32,
 }
 
@@ -45,10 +51,11 @@ pub(super) struct Amount {
     pub(super) requests: u64,
 }
 
-/// Sums by [`Key`], whether they come from events or from rows of sums.
+/// Sums, whether they come from events or from rows of sums.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Tally {
-    pub(super) amounts: BTreeMap<Key, Amount>,
+    /// An event has a handful of measures, so a look at each is the fastest index.
+    pub(super) amounts: HashMap<Owner, Vec<(Summed, Amount)>>,
     /// Events whose body is not a usage event. None should be; they are counted so that they do not vanish.
     pub(super) undecodable: u64,
 }
@@ -61,39 +68,47 @@ impl Tally {
         }
     }
 
-    pub(super) fn add(&mut self, key: Key, amount: Amount) {
-        let sum = match self.amounts.entry(key) {
-            Slot::Vacant(slot) => slot.insert(Amount::default()),
-            Slot::Occupied(slot) => slot.into_mut(),
-        };
-        sum.quantity = sum.quantity.saturating_add(amount.quantity);
-        sum.requests = sum.requests.saturating_add(amount.requests);
+    pub(super) fn add(&mut self, owner: Owner, summed: Summed, amount: Amount) {
+        add_to(self.amounts.entry(owner).or_default(), summed, amount);
     }
 
     pub(super) fn merge(&mut self, other: Self) {
         self.undecodable += other.undecodable;
-        for (key, amount) in other.amounts {
-            self.add(key, amount);
+        for (owner, amounts) in other.amounts {
+            let sums = self.amounts.entry(owner).or_default();
+            for (summed, amount) in amounts {
+                add_to(sums, summed, amount);
+            }
         }
     }
 
     fn add_event(&mut self, at_ms: i64, event: v1::UsageEvent) {
         let principal = event.principal.unwrap_or_default();
-        let request = Key {
+        let owner = Owner {
             day: at_ms.div_euclid(DAY_MS),
             tenant: event.tenant,
             principal_kind: principal.kind,
             issuer: principal.issuer,
             subject: principal.subject,
             model: event.model,
-            kind: String::new(),
-            source: v1::MeasureSource::Unspecified.into(),
         };
+        let sums = self.amounts.entry(owner).or_default();
         for measure in event.measures {
-            let key = Key { kind: measure.kind, source: measure.source, ..request.clone() };
-            self.add(key, Amount { quantity: measure.quantity, requests: 1 });
+            let summed = Summed { kind: measure.kind, source: measure.source };
+            add_to(sums, summed, Amount { quantity: measure.quantity, requests: 1 });
         }
-        self.add(request, Amount { quantity: 0, requests: 1 });
+        let request = Summed { kind: String::new(), source: v1::MeasureSource::Unspecified.into() };
+        add_to(sums, request, Amount { quantity: 0, requests: 1 });
+    }
+}
+
+fn add_to(sums: &mut Vec<(Summed, Amount)>, summed: Summed, amount: Amount) {
+    match sums.iter_mut().find(|(known, _)| *known == summed) {
+        Some((_, sum)) => {
+            sum.quantity = sum.quantity.saturating_add(amount.quantity);
+            sum.requests = sum.requests.saturating_add(amount.requests);
+        }
+        None => sums.push((summed, amount)),
     }
 }
 
@@ -139,6 +154,8 @@ pub(super) fn prune(store: &mut Store, now_ms: i64) -> Result<bool, StoreError> 
             .query_row([first_kept_day, deletable], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
         if let Some((day, first, last)) = ended {
+            let given = last_seq(transaction)?;
+            set_meta(transaction, LAST_SEQ, given)?;
             let deleted = transaction
                 .prepare_cached(
                     "delete from ev where seq in (select seq from ev
@@ -169,17 +186,19 @@ pub(super) fn is_spent(connection: &Connection) -> rusqlite::Result<bool> {
     )
 }
 
-pub(super) fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
-    Ok(Key {
+pub(super) fn owner(row: &Row<'_>) -> rusqlite::Result<Owner> {
+    Ok(Owner {
         day: row.get("day")?,
         tenant: row.get("tenant")?,
         principal_kind: row.get("principal_kind")?,
         issuer: row.get("issuer")?,
         subject: row.get("subject")?,
         model: row.get("model")?,
-        kind: row.get("kind")?,
-        source: row.get("source")?,
     })
+}
+
+pub(super) fn summed(row: &Row<'_>) -> rusqlite::Result<Summed> {
+    Ok(Summed { kind: row.get("kind")?, source: row.get("source")? })
 }
 
 pub(super) fn amount(row: &Row<'_>) -> rusqlite::Result<Amount> {
@@ -201,19 +220,21 @@ fn write(
                             9223372036854775807, quantity + excluded.quantity),
              requests = requests + excluded.requests",
     )?;
-    for (key, amount) in &tally.amounts {
-        add.execute(params![
-            key.day,
-            key.tenant,
-            key.principal_kind,
-            key.issuer,
-            key.subject,
-            key.model,
-            key.kind,
-            key.source,
-            i64::try_from(amount.quantity).unwrap_or(i64::MAX),
-            i64::try_from(amount.requests).unwrap_or(i64::MAX),
-        ])?;
+    for (owner, amounts) in &tally.amounts {
+        for (summed, amount) in amounts {
+            add.execute(params![
+                owner.day,
+                owner.tenant,
+                owner.principal_kind,
+                owner.issuer,
+                owner.subject,
+                owner.model,
+                summed.kind,
+                summed.source,
+                i64::try_from(amount.quantity).unwrap_or(i64::MAX),
+                i64::try_from(amount.requests).unwrap_or(i64::MAX),
+            ])?;
+        }
     }
     let mut widen = transaction.prepare_cached(
         "insert into day_span values (?1, ?2, ?3) on conflict do update set last_seq = excluded.last_seq",

@@ -18,6 +18,8 @@ pub(super) const FILE_NAME: &str = "spool.db";
 /// `ATSP`, in the file's header, so that `file` and we can tell a spool from any other database.
 const APPLICATION_ID: i32 = 0x4154_5350;
 
+pub(super) const LAST_SEQ: &str = "last_seq";
+
 /// Goes up with each change that an older reader would misread.
 pub(super) const SCHEMA_VERSION: i32 = 1;
 
@@ -25,9 +27,9 @@ pub(super) const SCHEMA_VERSION: i32 = 1;
 /// that an answer's end marker may wait.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// `last_seq` is kept beside the events because the greatest `seq` is gone once all are pruned, and numbers must
-/// never be given twice. `rolled` is the last event that stands in `usage_day`. A row `acked` appears when a control
-/// plane takes the events.
+/// `last_seq` is written before events are deleted: the greatest `seq` is gone once all are, and numbers must never be
+/// given twice. It is not in each commit, where it would be one page more to write. `rolled` is the last event that
+/// stands in `usage_day`. A row `acked` appears when a control plane takes the events.
 const SCHEMA: &str = "
 create table ev(
     seq integer primary key,
@@ -163,7 +165,7 @@ impl Store {
         store.transaction(|transaction| {
             if found > acknowledged {
                 transaction.execute("delete from ev where seq > ?1", [acknowledged])?;
-                set_meta(transaction, "last_seq", acknowledged)?;
+                set_meta(transaction, LAST_SEQ, acknowledged)?;
             }
             // Written although it is the same: a file that took no commit and no sync is not known to work again.
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)
@@ -174,7 +176,7 @@ impl Store {
 
     /// Number of the last event ever stored; 0 before the first.
     pub(super) fn last_seq(&self) -> Result<i64, StoreError> {
-        self.sql(|connection| meta(connection, "last_seq")).map(Option::unwrap_or_default)
+        self.sql(last_seq)
     }
 
     /// Number of the last event that stands in the roll-ups.
@@ -196,7 +198,6 @@ impl Store {
                 seq += 1;
                 insert.execute(params![seq, entry.at_ms, entry.body])?;
             }
-            set_meta(transaction, "last_seq", seq)?;
             Ok(seq)
         })
     }
@@ -271,6 +272,13 @@ impl Store {
     fn sql<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         work(&self.connection).map_err(|source| StoreError::Sql { path: self.path.clone(), source })
     }
+}
+
+/// The greater of what is there and what was there before the last deletion.
+pub(super) fn last_seq(connection: &Connection) -> rusqlite::Result<i64> {
+    let kept: Option<i64> =
+        connection.prepare_cached("select max(seq) from ev")?.query_row([], |row| row.get(0))?;
+    Ok(kept.unwrap_or(0).max(meta(connection, LAST_SEQ)?.unwrap_or(0)))
 }
 
 pub(super) fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<i64>> {

@@ -1,6 +1,6 @@
 //! What was used, grouped as a person asked for it.
 
-use super::rollup::{Amount, DAY_MS, Key, Tally};
+use super::rollup::{Amount, DAY_MS, Summed, Tally};
 use attach_proto::{usage::MeasuredQuantity, v1};
 use clap::ValueEnum;
 use jiff::{Timestamp, tz::TimeZone};
@@ -51,24 +51,25 @@ pub(super) struct Sums {
     pub(super) estimated_output: bool,
 }
 
-/// What of a [`Key`] the answer is grouped by; `None` where it is not.
+/// What of an [`Owner`](super::rollup::Owner) the answer is grouped by; `None` where it is not.
 type Group = (Option<i64>, Option<String>, Option<User>, Option<String>);
 
 /// The greatest users first.
 pub(super) fn group(tally: Tally, by: &[By]) -> Vec<Line> {
     let mut groups: BTreeMap<Group, Sums> = BTreeMap::new();
-    for (key, amount) in tally.amounts {
-        let sums = Sums::of(&key, amount);
+    for (owner, amounts) in tally.amounts {
         let user =
-            || User { user: key.subject, user_kind: user_kind(key.principal_kind), issuer: key.issuer };
+            || User { user: owner.subject, user_kind: user_kind(owner.principal_kind), issuer: owner.issuer };
         let group = (
-            by.contains(&By::Day).then_some(key.day),
-            by.contains(&By::Tenant).then_some(key.tenant),
+            by.contains(&By::Day).then_some(owner.day),
+            by.contains(&By::Tenant).then_some(owner.tenant),
             by.contains(&By::User).then(user),
-            by.contains(&By::Model).then_some(key.model),
+            by.contains(&By::Model).then_some(owner.model),
         );
         let sum = groups.entry(group).or_default();
-        *sum = sum.plus(sums);
+        for (summed, amount) in amounts {
+            *sum = sum.plus(Sums::of(&summed, amount));
+        }
     }
     let mut lines: Vec<Line> = groups
         .into_iter()
@@ -102,11 +103,11 @@ fn day_name(day: i64) -> String {
 
 impl Sums {
     /// Kinds that are neither input nor output tokens are part of one of the two, or of none, and not in the total.
-    fn of(key: &Key, amount: Amount) -> Self {
+    fn of(summed: &Summed, amount: Amount) -> Self {
         let mut sums = Self::default();
         let quantity = amount.quantity;
-        let estimated = key.source == i32::from(v1::MeasureSource::Estimated);
-        match &*key.kind {
+        let estimated = summed.source == i32::from(v1::MeasureSource::Estimated);
+        match &*summed.kind {
             "" => sums.requests = amount.requests,
             MeasuredQuantity::INPUT_TOKENS => {
                 (sums.input_tokens, sums.total_tokens, sums.estimated_input) =

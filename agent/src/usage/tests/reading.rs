@@ -4,7 +4,7 @@ use super::*;
 use crate::usage::{
     command::UsageError,
     directory::SpoolDirectory,
-    rollup::{Tally, amount, key, roll_up},
+    rollup::{Tally, amount, owner, roll_up, summed},
     store::Store,
 };
 use clap::Parser;
@@ -148,12 +148,20 @@ fn roll_ups_equal_a_scan_of_all_events() {
     let rows: Vec<_> = store
         .view(|view| {
             view.prepare("select * from usage_day")?
-                .query_map([], |row| Ok((key(row)?, amount(row)?)))?
+                .query_map([], |row| Ok((owner(row)?, summed(row)?, amount(row)?)))?
                 .collect()
         })
         .unwrap();
     assert_eq!(rows.len(), 3 * 17 * 3);
-    assert_eq!(rows, scan.amounts.into_iter().collect::<Vec<_>>());
+    let mut expected: Vec<_> = scan
+        .amounts
+        .into_iter()
+        .flat_map(|(owner, amounts)| {
+            amounts.into_iter().map(move |(summed, amount)| (owner.clone(), summed, amount))
+        })
+        .collect();
+    expected.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
+    assert_eq!(rows, expected);
 }
 
 #[test]
