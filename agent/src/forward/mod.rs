@@ -1,9 +1,11 @@
 //! Sends an admitted request to an engine and takes the head of its answer: [`Ticket`] → [`Answer`].
 
 pub(crate) mod headers;
+mod link;
 mod pool;
 
-pub(crate) use pool::{Lease, Pool};
+pub(crate) use link::EngineBody;
+pub(crate) use pool::Pool;
 
 use crate::{
     admit::Ticket,
@@ -17,8 +19,8 @@ use attach_proto::{
 };
 use http::{HeaderMap, HeaderValue, Request, header, response};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use pool::{Body, SendFault};
+use link::Body;
+use pool::SendFault;
 
 /// Engines that one request may be sent to. The second only ever gets what the first was never sent.
 const MAX_ATTEMPTS: usize = 2;
@@ -44,8 +46,7 @@ impl EngineFault {
 pub(crate) struct Answer {
     pub(crate) ticket: Box<Ticket>,
     pub(crate) head: response::Parts,
-    pub(crate) body: Incoming,
-    pub(crate) lease: Lease,
+    pub(crate) body: EngineBody,
     pub(crate) place: Place,
     pub(crate) timeouts: UpstreamTimeouts,
 }
@@ -81,12 +82,11 @@ impl Forwarder {
                 tokio::time::timeout(upstream.timeouts.first_byte, self.pool.send(&target.engine, request)).await
             };
             let failed = match sent {
-                Ok(Ok((response, lease))) => {
-                    let (head, body) = response.into_parts();
+                Ok(Ok((head, body))) => {
                     ticket.attempted(attempt(&target, Some(head.status.as_u16()), None));
                     ticket.first_byte();
                     let timeouts = upstream.timeouts;
-                    return Ok(Answer { ticket, head, body, lease, place, timeouts });
+                    return Ok(Answer { ticket, head, body, place, timeouts });
                 }
                 Ok(Err(SendFault::Dial(error))) => {
                     tracing::warn!(upstream.id = %upstream.id, "{error}");

@@ -1,17 +1,11 @@
 //! Connections to engines: one small pool per core, last in first out, HTTP/1.1 only.
 
+use super::link::{Body, EngineBody, Link};
 use crate::{
     dial::{DialError, dial},
     snapshot::Engine,
 };
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::Full;
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{self, SendRequest},
-};
-use hyper_util::rt::TokioIo;
+use http::{Request, response};
 use rustls::ClientConfig;
 use std::{
     cell::RefCell,
@@ -31,8 +25,6 @@ const CLOSING: Duration = Duration::from_millis(100);
 /// Idle connections that a core keeps to one engine. More in flight at once are opened and closed again.
 const MAX_IDLE_CONNECTIONS: usize = 256;
 
-pub(crate) type Body = Full<Bytes>;
-
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SendFault {
     #[error(transparent)]
@@ -50,16 +42,8 @@ pub(crate) struct Pool {
 }
 
 struct Idle {
-    sender: SendRequest<Body>,
+    link: Link,
     since: Instant,
-}
-
-/// A connection on loan. Given back with [`Lease::give_back`] after the answer was read to its end; dropping it
-/// closes the connection, which is how an engine learns that nobody waits any more.
-pub(crate) struct Lease {
-    sender: SendRequest<Body>,
-    pool: Pool,
-    origin: Arc<str>,
 }
 
 impl Pool {
@@ -73,11 +57,14 @@ impl Pool {
         &self,
         engine: &Engine,
         request: impl Fn() -> Request<Body>,
-    ) -> Result<(Response<Incoming>, Lease), SendFault> {
-        if let Some(mut sender) = self.take_idle(&engine.origin).await {
+    ) -> Result<(response::Parts, EngineBody), SendFault> {
+        if let Some(mut link) = self.take_idle(&engine.origin).await {
             let sent = Instant::now();
-            match sender.try_send_request(request()).await {
-                Ok(response) => return Ok((response, self.lease(sender, engine))),
+            match link.send(request()).await {
+                Ok(response) => {
+                    let (head, incoming) = response.into_parts();
+                    return Ok((head, EngineBody::new(incoming, link, self.clone(), engine)));
+                }
                 Err(mut failed) => {
                     let was_not_sent = failed.take_message().is_some();
                     let error = failed.into_error();
@@ -88,59 +75,43 @@ impl Pool {
                 }
             }
         }
-        let mut sender = connect(engine, &self.tls).await?;
-        let response = sender.send_request(request()).await.map_err(SendFault::Broken)?;
-        Ok((response, self.lease(sender, engine)))
+        let upstream = &engine.upstream;
+        let connection = dial(&upstream.url, upstream.timeouts.connect, &self.tls).await?;
+        let mut link = Link::new(connection).await.map_err(SendFault::Broken)?;
+        let answer = link.send(request()).await;
+        let (head, incoming) = answer.map_err(|failed| SendFault::Broken(failed.into_error()))?.into_parts();
+        Ok((head, EngineBody::new(incoming, link, self.clone(), engine)))
     }
 
-    fn lease(&self, sender: SendRequest<Body>, engine: &Engine) -> Lease {
-        Lease { sender, pool: self.clone(), origin: Arc::clone(&engine.origin) }
-    }
-
-    async fn take_idle(&self, origin: &str) -> Option<SendRequest<Body>> {
+    async fn take_idle(&self, origin: &str) -> Option<Link> {
         loop {
-            let idle = self.idle.borrow_mut().get_mut(origin)?.pop()?;
-            let mut sender = idle.sender;
-            if idle.since.elapsed() < MAX_IDLE && !sender.is_closed() && sender.ready().await.is_ok() {
-                return Some(sender);
+            let Idle { mut link, since } = self.idle.borrow_mut().get_mut(origin)?.pop()?;
+            if since.elapsed() < MAX_IDLE && link.is_ready().await {
+                return Some(link);
             }
+        }
+    }
+
+    pub(super) fn take_back(&self, origin: Arc<str>, mut link: Link) {
+        if !link.is_open() {
+            return;
+        }
+        let mut pool = self.idle.borrow_mut();
+        let idle = pool.entry(origin).or_default();
+        if idle.len() < MAX_IDLE_CONNECTIONS {
+            idle.push(Idle { link, since: Instant::now() });
         }
     }
 
     /// Closes what has been idle for too long.
     pub(crate) fn sweep(&self) {
         self.idle.borrow_mut().retain(|_, idle| {
-            idle.retain(|idle| idle.since.elapsed() < MAX_IDLE && !idle.sender.is_closed());
+            idle.retain_mut(|idle| idle.since.elapsed() < MAX_IDLE && idle.link.is_open());
             !idle.is_empty()
         });
     }
 }
 
-impl Lease {
-    pub(crate) fn give_back(self) {
-        if self.sender.is_closed() {
-            return;
-        }
-        let mut pool = self.pool.idle.borrow_mut();
-        let idle = pool.entry(self.origin).or_default();
-        if idle.len() < MAX_IDLE_CONNECTIONS {
-            idle.push(Idle { sender: self.sender, since: Instant::now() });
-        }
-    }
-}
-
 fn is_closed(error: &hyper::Error) -> bool {
     error.is_canceled() || error.is_closed() || error.is_incomplete_message()
-}
-
-async fn connect(engine: &Engine, tls: &Arc<ClientConfig>) -> Result<SendRequest<Body>, SendFault> {
-    let upstream = &engine.upstream;
-    let connection = dial(&upstream.url, upstream.timeouts.connect, tls).await?;
-    let (sender, connection) =
-        http1::Builder::new().handshake(TokioIo::new(connection)).await.map_err(SendFault::Broken)?;
-    tokio::task::spawn_local(async move {
-        // Its failures reach the request that waits on it.
-        let _ = connection.await;
-    });
-    Ok(sender)
 }

@@ -8,7 +8,7 @@ use crate::{
 use attach_proto::{bundle::Durability, usage::Outcome};
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, response};
-use http_body_util::BodyExt as _;
+use std::future::poll_fn;
 
 /// Answers up to this size are collected. A chat without streaming has some kilobytes; only batches of embeddings are
 /// larger, and they pass through.
@@ -65,8 +65,8 @@ pub(crate) async fn collect(mut answer: Answer) -> Result<Collected, Refusal> {
             End::Broken => return Err(fail(answer, EngineFault::Broken)),
         }
     }
-    let Answer { mut ticket, head, lease, place, .. } = answer;
-    lease.give_back();
+    let Answer { mut ticket, head, body, place, .. } = answer;
+    body.give_back();
     drop(place);
     ticket.answered(head.status.as_u16());
     let durability = ticket.durability();
@@ -83,16 +83,17 @@ fn outcome_of(status: StatusCode) -> Outcome {
 }
 
 fn pass(answer: Answer, scanner: Option<Scanner>, begun: Bytes) -> Collected {
-    let Answer { mut ticket, head, body, lease, place, timeouts } = answer;
+    let Answer { mut ticket, head, body, place, timeouts } = answer;
     ticket.answered(head.status.as_u16());
     let (between_bytes, outcome) = (timeouts.between_bytes, outcome_of(head.status));
-    let body = MeteredBody::new(ticket, body, begun, scanner, (lease, place), between_bytes, outcome);
+    let body = MeteredBody::new(ticket, (body, place), begun, scanner, between_bytes, outcome);
     Collected::Passing { head, body: Box::new(body) }
 }
 
 async fn next_data(answer: &mut Answer) -> Result<Option<Bytes>, Refusal> {
     loop {
-        let fault = match tokio::time::timeout(answer.timeouts.between_bytes, answer.body.frame()).await {
+        let frame = poll_fn(|context| answer.body.poll_frame(context));
+        let fault = match tokio::time::timeout(answer.timeouts.between_bytes, frame).await {
             Ok(None) => return Ok(None),
             Ok(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) => return Ok(Some(data)),

@@ -7,14 +7,13 @@
 use super::{DURABLE_WAIT, End, LengthEnd, Scanner};
 use crate::{
     admit::{Durable, STEP, StoreFault, Ticket},
-    forward::{EngineFault, Lease},
+    forward::{EngineBody, EngineFault},
     refusal::Refusal,
     route::Place,
 };
 use attach_proto::{bundle::Durability, usage::Outcome};
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
 use std::{
     collections::VecDeque,
     future::Future,
@@ -27,9 +26,8 @@ use tokio::time::{Instant, Sleep};
 type Extension = Pin<Box<dyn Future<Output = (crate::admit::Reservation, Result<bool, StoreFault>)>>>;
 
 pub(crate) struct MeteredBody {
-    engine: Incoming,
-    /// What keeps the engine's place and connection; gone once the engine is done or given up.
-    held: Option<(Lease, Place)>,
+    /// Gone once the engine is done or given up.
+    engine: Option<(EngineBody, Place)>,
     /// `None` for what carries no usage.
     scanner: Option<Scanner>,
     ticket: Option<Box<Ticket>>,
@@ -113,10 +111,9 @@ impl Silence {
 impl MeteredBody {
     pub(super) fn new(
         ticket: Box<Ticket>,
-        engine: Incoming,
+        engine: (EngineBody, Place),
         begun: Bytes,
         scanner: Option<Scanner>,
-        held: (Lease, Place),
         between_bytes: Duration,
         outcome_of_whole: Outcome,
     ) -> Self {
@@ -127,8 +124,7 @@ impl MeteredBody {
             is_exhausted: false,
         };
         let mut body = Self {
-            engine,
-            held: Some(held),
+            engine: Some(engine),
             scanner,
             ticket: Some(ticket),
             ready: VecDeque::new(),
@@ -201,7 +197,7 @@ impl MeteredBody {
                 (Ending::Engines, Some(scanner)) => self.ready.extend(scanner.take_held()),
                 (Ending::Engines, None) => {}
             }
-            if self.held.is_none() {
+            if self.engine.is_none() {
                 self.finish();
             }
         } else {
@@ -220,7 +216,7 @@ impl MeteredBody {
         let engine_said_so = self.scanner.as_ref().is_some_and(|scanner| scanner.reading().engine_error);
         if engine_said_so {
             // Its own error is on its way already.
-            self.held = None;
+            self.engine = None;
             self.phase = Phase::Ended;
         } else {
             self.end_in_error(&Refusal::Engine(fault), fault);
@@ -228,7 +224,7 @@ impl MeteredBody {
     }
 
     fn end_in_error(&mut self, refusal: &Refusal, fault: EngineFault) {
-        self.held = None;
+        self.engine = None;
         let tail =
             self.scanner.as_ref().map(|scanner| scanner.error_tail(&refusal.message(), refusal.code()));
         match tail {
@@ -243,9 +239,8 @@ impl MeteredBody {
 
     /// The whole answer has passed; the connection may serve again.
     fn finish(&mut self) {
-        if let Some((lease, place)) = self.held.take() {
-            lease.give_back();
-            drop(place);
+        if let Some((engine, _place)) = self.engine.take() {
+            engine.give_back();
         }
         self.phase = Phase::Ended;
     }
@@ -257,7 +252,7 @@ impl MeteredBody {
         let passed = scanner.reading().output.unwrap_or(0).max(scanner.reading().deltas);
         if self.allowance.is_exhausted && passed >= reserved {
             // Dropping the connection tells the engine to stop.
-            self.held = None;
+            self.engine = None;
             self.record(Outcome::Cut);
             return;
         }
@@ -304,7 +299,7 @@ impl MeteredBody {
     fn stop_short(&mut self, fault: EngineFault) {
         if self.is_trailing() {
             // The caller has all of the answer.
-            self.held = None;
+            self.engine = None;
             self.phase = Phase::Ended;
         } else {
             self.fail(fault);
@@ -312,7 +307,11 @@ impl MeteredBody {
     }
 
     fn poll_engine(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        match Pin::new(&mut self.engine).poll_frame(context) {
+        let Some((engine, _)) = &mut self.engine else {
+            self.phase = Phase::Ended;
+            return Poll::Ready(());
+        };
+        match engine.poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.silence.last_byte = Instant::now();
                 if let Ok(data) = frame.into_data() {
