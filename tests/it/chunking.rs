@@ -69,15 +69,16 @@ struct Case {
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let wire = prop_oneof![
-        Just(Wire::OpenAi),
-        Just(Wire::OpenAiHiding),
-        Just(Wire::Ollama),
-        Just(Wire::Anthropic)
-    ];
+    let wire =
+        prop_oneof![Just(Wire::OpenAi), Just(Wire::OpenAiHiding), Just(Wire::Ollama), Just(Wire::Anthropic)];
     let cuts = prop::collection::vec(0.0..1.0, 0..40);
     let writes = prop::collection::vec(0.0..1.0, 0..8);
-    (wire, 1_u64..20, cuts, writes).prop_map(|(wire, output, cuts, writes)| Case { wire, output, cuts, writes })
+    (wire, 1_u64..20, cuts, writes).prop_map(|(wire, output, cuts, writes)| Case {
+        wire,
+        output,
+        cuts,
+        writes,
+    })
 }
 
 /// The pieces between the places, which are shares of the whole.
@@ -95,7 +96,8 @@ fn script(case: &Case) -> Script {
     let whole = case.wire.chunks(case.output).concat();
     let content_type = case.wire.content_type();
     let mut wire =
-        format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n").into_bytes();
+        format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n")
+            .into_bytes();
     for piece in cut(&whole, &case.cuts) {
         wire.extend(format!("{:x}\r\n", piece.len()).into_bytes());
         wire.extend(&piece);
@@ -103,7 +105,9 @@ fn script(case: &Case) -> Script {
     }
     wire.extend(b"0\r\n\r\n");
     let pause = Step::Sleep(std::time::Duration::from_millis(1));
-    Script::Raw(cut(&wire, &case.writes).into_iter().flat_map(|piece| [Step::Bytes(piece), pause.clone()]).collect())
+    Script::Raw(
+        cut(&wire, &case.writes).into_iter().flat_map(|piece| [Step::Bytes(piece), pause.clone()]).collect(),
+    )
 }
 
 async fn holds(case: &Case, engine: &Engine, gateway: &Gateway, alice: &Client) -> Result<(), TestCaseError> {

@@ -1,11 +1,13 @@
 //! Whether a request fits its limits, decided and reserved in one step: [`Grant`] → [`Ticket`].
 
 mod accounts;
+mod applied;
 mod breaker;
 mod counter;
 mod link;
 mod live;
 mod local;
+mod output;
 mod redis;
 mod script;
 mod store;
@@ -16,23 +18,22 @@ mod undone;
 mod tests;
 
 pub(crate) use local::LocalStore;
+pub(crate) use output::STEP;
 pub(crate) use redis::{InvalidAddress, RedisStore};
 pub(crate) use store::{
-    Admission, Admitted, Applied, Ask, Consumed, OutputAsk, QuotaStore, RENEWAL_INTERVAL, Reached,
-    Reservation, Settlement, Standing, StoreClock, StoreFault,
+    Admission, Admitted, Ask, Consumed, QuotaStore, RENEWAL_INTERVAL, Reached, Reservation, Settlement,
+    Standing, StoreClock, StoreFault,
 };
 pub(crate) use ticket::{Durable, Hold, Settled, Ticket};
 
-use crate::{
-    authorize::{Grant, matches_any},
-    clock::Clock,
-    snapshot::Snapshot,
-};
+use crate::{authorize::Grant, clock::Clock, snapshot::Snapshot};
+use applied::applied;
 use attach_proto::{
-    bundle::{Counter, Limit, Measure, QuotaOutage, QuotaStoreKind},
-    id::{AgentId, ModelName, QuotaStoreId, TenantId},
+    bundle::{QuotaOutage, QuotaStoreKind},
+    id::{AgentId, QuotaStoreId, TenantId},
 };
 use live::Live;
+use output::{cap, counts_output, output_ask};
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
@@ -42,14 +43,6 @@ use std::{
 use ticket::Admittance;
 use tokio::{sync::mpsc, task::JoinHandle};
 use uuid::Uuid;
-
-/// Output tokens that a stream reserves at a time, for each choice. Small enough that a stream that ends holds
-/// little back, large enough that a fast stream (100 tokens a second) extends every few seconds only.
-pub(crate) const STEP: u64 = 256;
-
-/// Output tokens that a request without streaming may have when neither it nor the model says: as much as common
-/// engines give by default to a chat.
-const DEFAULT_OUTPUT_CAP: u64 = 4096;
 
 /// Requests that a core may have in progress: each has its place in the settler's queue.
 pub(crate) const MAX_IN_PROGRESS: usize = 16_384;
@@ -208,103 +201,5 @@ impl Admitter {
         let kind = declared.kind.clone();
         stores.insert(declared.id.clone(), OpenStore { kind, store: Rc::clone(&store), upkeep });
         Ok((store, tenant.on_quota_outage))
-    }
-}
-
-/// The limits that hold for this request, each with the key of its counter.
-fn applied(grant: &Grant) -> Vec<Applied> {
-    if !grant.ask().route().operation.is_metered() {
-        return Vec::new();
-    }
-    let holds = |limit: &&Limit| {
-        let scope = &limit.scope;
-        let covers_model = scope.models.is_empty()
-            || grant.model().is_some_and(|model| {
-                let is_it = |name: &ModelName| name.canonical() == model.canonical.as_str();
-                scope.models.iter().any(is_it)
-            });
-        covers_model && matches_any(&scope.principals, &scope.groups, grant.principal())
-    };
-    let limits = grant.snapshot().limits(&grant.principal().tenant).filter(holds);
-    limits
-        .map(|limit| Applied {
-            limit: limit.id.clone(),
-            counter_key: counter_key(limit, grant),
-            measure: limit.measure,
-            window: limit.window,
-            amount: limit.amount,
-        })
-        .collect()
-}
-
-/// Unique within the tenant. The parts are divided by a character that none of them can contain: ids and model names
-/// have no control characters, and a subject comes last.
-fn counter_key(limit: &Limit, grant: &Grant) -> String {
-    const DIVIDER: char = '\u{1f}';
-    let mut key = limit.id.to_string();
-    let mut push = |part: &str| {
-        key.push(DIVIDER);
-        key.push_str(part);
-    };
-    if matches!(limit.counter, Counter::EachModel | Counter::EachPrincipalAndModel) {
-        push(grant.model().map_or("", |model| model.canonical.as_str()));
-    }
-    if matches!(limit.counter, Counter::EachPrincipal | Counter::EachPrincipalAndModel) {
-        let principal = grant.principal();
-        push(principal.kind.name());
-        push(principal.provider.as_ref().map_or("", |provider| provider.as_str()));
-        push(&principal.subject);
-    }
-    key
-}
-
-/// What bounds the output of each choice, before any limit.
-#[derive(Debug, Clone, Copy)]
-struct Cap {
-    asked: Option<u64>,
-    model: Option<u64>,
-}
-
-fn cap(grant: &Grant) -> Cap {
-    let declared = grant.model().and_then(|model| model.declared.as_ref());
-    Cap { asked: grant.ask().output_asked(), model: declared.and_then(|model| model.max_output_tokens) }
-}
-
-impl Cap {
-    /// The model's cap, when the caller asked for more, or for nothing in particular.
-    fn of_model_if_it_binds(self) -> Option<u64> {
-        self.model.filter(|&model| self.asked.is_none_or(|asked| asked > model))
-    }
-}
-
-/// How much output to reserve. A stream takes one step and extends later. An answer in one piece takes all that was
-/// asked for, because it can't be stopped half-way; when nothing was asked for, whatever fits, but a step at least.
-/// Nobody can be granted more than the limit's whole amount, so nobody asks for more.
-fn output_ask(grant: &Grant, cap: Cap, limits: &[Applied]) -> OutputAsk {
-    let ask = grant.ask();
-    if !ask.generates() {
-        return OutputAsk { at_least: 0, at_most: 0 };
-    }
-    let choices = ask.choices().max(1);
-    let bound = [cap.asked, cap.model].into_iter().flatten().min();
-    let wanted = bound.unwrap_or(DEFAULT_OUTPUT_CAP).saturating_mul(choices);
-    let step = STEP.saturating_mul(choices).min(wanted);
-    let room = limits.iter().filter(|limit| counts_output(limit.measure)).map(|limit| match limit.measure {
-        Measure::TotalTokens => limit.amount.saturating_sub(ask.input_estimate()),
-        Measure::OutputTokens | Measure::InputTokens | Measure::Requests => limit.amount,
-    });
-    let room = room.min().unwrap_or(u64::MAX).max(1);
-    let (at_least, at_most) = match (ask.stream(), cap.asked) {
-        (true, _) => (step, step),
-        (false, Some(_)) => (wanted, wanted),
-        (false, None) => (step, wanted),
-    };
-    OutputAsk { at_least: at_least.min(room), at_most: at_most.min(room) }
-}
-
-fn counts_output(measure: Measure) -> bool {
-    match measure {
-        Measure::OutputTokens | Measure::TotalTokens => true,
-        Measure::InputTokens | Measure::Requests => false,
     }
 }

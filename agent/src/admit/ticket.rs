@@ -1,6 +1,6 @@
 //! The evidence that a request was admitted.
 
-use super::{Consumed, QuotaStore, Reservation, Standing, counts_output, live};
+use super::{Consumed, QuotaStore, Reservation, Standing, live, output::counts_output};
 use crate::{
     ask::Ask,
     authorize::{Grant, GrantedModel},

@@ -79,7 +79,8 @@ impl Forwarder {
             let upstream = &target.engine.upstream;
             let sent = {
                 let request = || request_for(&ticket, &target, from_caller, request_id);
-                tokio::time::timeout(upstream.timeouts.first_byte, self.pool.send(&target.engine, request)).await
+                tokio::time::timeout(upstream.timeouts.first_byte, self.pool.send(&target.engine, request))
+                    .await
             };
             let failed = match sent {
                 Ok(Ok((head, body))) => {

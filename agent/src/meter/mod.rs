@@ -8,6 +8,7 @@ mod counts;
 mod members;
 mod place;
 mod scan;
+mod silence;
 mod stream;
 mod tails;
 #[cfg(test)]

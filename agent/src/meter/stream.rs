@@ -4,7 +4,7 @@
 //! ends in an error, however cleanly the engine closed it. Dropping the body (the caller hung up) closes the
 //! connection to the engine, which then stops, and settles the ticket.
 
-use super::{DURABLE_WAIT, End, LengthEnd, Scanner};
+use super::{DURABLE_WAIT, End, LengthEnd, Scanner, silence::Silence};
 use crate::{
     admit::{Durable, STEP, StoreFault, Ticket},
     forward::{EngineBody, EngineFault},
@@ -80,32 +80,6 @@ struct Allowance {
     /// No extension is needed beyond what the caller itself asked for.
     ceiling: Option<u64>,
     is_exhausted: bool,
-}
-
-/// One timer for the whole stream: it is looked at when it fires and moved then, not at each chunk.
-struct Silence {
-    timer: Pin<Box<Sleep>>,
-    last_byte: Instant,
-    longest: Duration,
-}
-
-impl Silence {
-    fn new(longest: Duration) -> Self {
-        let now = Instant::now();
-        Self { timer: Box::pin(tokio::time::sleep_until(now + longest)), last_byte: now, longest }
-    }
-
-    /// Ready when nothing came for too long.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            ready!(self.timer.as_mut().poll(context));
-            let deadline = self.last_byte + self.longest;
-            if deadline <= Instant::now() {
-                return Poll::Ready(());
-            }
-            self.timer.as_mut().reset(deadline);
-        }
-    }
 }
 
 impl MeteredBody {

@@ -7,7 +7,7 @@ mod server;
 mod suite;
 
 use super::*;
-use crate::admit::store::RESERVATION_LIFE;
+use crate::admit::store::{Applied, OutputAsk, RESERVATION_LIFE};
 use attach_proto::{bundle::Measure, id::TenantId};
 use server::Server;
 use std::{

@@ -86,7 +86,10 @@ fn event(number: u64, subject: &str, occurred_at: &str) -> UsageEvent {
 }
 
 fn entry(event: &UsageEvent) -> Entry {
-    Entry { at_ms: event.occurred_at.as_millisecond(), body: v1::UsageEvent::from(event.clone()).encode_to_vec() }
+    Entry {
+        at_ms: event.occurred_at.as_millisecond(),
+        body: v1::UsageEvent::from(event.clone()).encode_to_vec(),
+    }
 }
 
 fn entries(numbers: std::ops::Range<u64>) -> Vec<Entry> {
