@@ -14,7 +14,7 @@ use std::{
 pub(crate) struct AnswerBody {
     content: Content,
     /// Its request is in progress for as long as the body lives.
-    _in_progress: Option<InProgress>,
+    in_progress: Option<InProgress>,
 }
 
 enum Content {
@@ -24,15 +24,15 @@ enum Content {
 
 impl AnswerBody {
     pub(crate) fn whole(bytes: Bytes) -> Self {
-        Self { content: Content::Whole((!bytes.is_empty()).then_some(bytes)), _in_progress: None }
+        Self { content: Content::Whole((!bytes.is_empty()).then_some(bytes)), in_progress: None }
     }
 
     pub(crate) fn stream(body: Box<MeteredBody>) -> Self {
-        Self { content: Content::Stream(body), _in_progress: None }
+        Self { content: Content::Stream(body), in_progress: None }
     }
 
     pub(crate) fn counted(self, in_progress: InProgress) -> Self {
-        Self { _in_progress: Some(in_progress), ..self }
+        Self { in_progress: Some(in_progress), ..self }
     }
 }
 
@@ -44,10 +44,18 @@ impl Body for AnswerBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Interrupted>>> {
-        match &mut self.get_mut().content {
-            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Content::Stream(body) => Pin::new(body.as_mut()).poll_frame(context),
+        let this = self.get_mut();
+        let body = match &mut this.content {
+            Content::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Stream(body) => body,
+        };
+        let frame = Pin::new(body.as_mut()).poll_frame(context);
+        if matches!(frame, Poll::Ready(Some(Err(_))))
+            && let Some(in_progress) = &this.in_progress
+        {
+            in_progress.break_off();
         }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -59,6 +59,18 @@ fn a_bundle_file_and_the_environment_may_not_contradict_each_other() {
     let (code, text) = setup.run();
     assert_eq!(code, Some(78));
     assert!(text.contains("OIDC_ISSUER") && text.contains("--config"), "{text}");
+
+    let file = "
+keys: [{sha256: '0000000000000000000000000000000000000000000000000000000000000000'}]
+quota_stores: [{local: {}}]
+upstreams: [{url: 'http://127.0.0.1:1'}]
+";
+    let (code, text) = Setup::new().with_bundle(file).with("ENGINE_URL", "http://127.0.0.1:2").run();
+    assert_eq!(code, Some(78));
+    assert!(text.contains("ENGINE_URL") && text.contains("upstreams"), "{text}");
+    let (code, text) = Setup::new().with_bundle(file).with("REDIS_URL", "redis://127.0.0.1:2").run();
+    assert_eq!(code, Some(78));
+    assert!(text.contains("REDIS_URL") && text.contains("quota_stores"), "{text}");
 }
 
 #[test]

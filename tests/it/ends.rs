@@ -316,3 +316,36 @@ async fn a_caller_that_leaves_with_a_byte_too_much_behind_its_request_frees_the_
     // A second, and as much for a busy machine.
     world.engine.wait_abandoned(Duration::from_secs(2)).await;
 }
+
+/// What a caller gets that speaks a version of HTTP by hand, to the connection's end.
+async fn by_hand(world: &World, version: &str) -> std::io::Result<Vec<u8>> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let body = whole().to_string();
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", world.gateway.port)).await?;
+    let request = format!(
+        "POST /v1/chat/completions HTTP/{version}\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
+         content-length: {}\r\n\r\n{body}",
+        world.issuer.token("alice"),
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_answer_that_breaks_off_ends_in_a_reset_where_its_end_would_look_whole() {
+    // Larger than what is collected, so it passes as it comes; of HTTP/1.0 the end of the connection is its end.
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 3000000\r\n\r\n";
+    let begun = format!("{head}{{\"data\":\"{}", "x".repeat(2_000_000));
+    let world = world(Script::Raw(vec![
+        Step::Bytes(begun.into()),
+        Step::Sleep(Duration::from_millis(200)),
+        Step::Close,
+    ]))
+    .await;
+    let broken = by_hand(&world, "1.0").await.expect_err("no clean end");
+    assert_eq!(broken.kind(), std::io::ErrorKind::ConnectionReset);
+    world.settled("OUTCOME_ENGINE_ERROR").await;
+}

@@ -1,25 +1,16 @@
 //! `attach-gateway check FILE`
 
 use crate::{
-    settings::complete,
+    settings::{Host, complete},
     source::{SourceFault, check_somebody_could_call, read_bundle_file, validate},
 };
-use attach_proto::v1;
 use std::{io::Write, path::Path};
 
 /// Validates the file as the gateway would at its start, with a local quota store and the default engine where the file names none.
 pub(super) fn run(file: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
-    let host = v1::Bundle {
-        quota_stores: vec![v1::QuotaStore {
-            store: Some(v1::quota_store::Store::Local(v1::LocalStore {})),
-            ..Default::default()
-        }],
-        upstreams: vec![v1::Upstream { url: "http://localhost:11434".to_owned(), ..Default::default() }],
-        ..Default::default()
-    };
     let wire = read_bundle_file(file).map_err(SourceFault::from)?;
     let name = file.display().to_string();
-    let bundle = validate(complete(wire, &host), &name)?;
+    let bundle = validate(complete(wire, &Host::silent()), &name)?;
     check_somebody_could_call(&bundle, &name)?;
     writeln!(
         out,

@@ -71,11 +71,11 @@ pub(crate) enum IdentityFault {
     MissingExpiry,
     #[error("claim `{0}` is no time between 1970 and 9999 in seconds")]
     BadTime(&'static str),
-    #[error("expired: `exp` is {claim}, the clock here {now}, the allowed skew {skew:?}")]
+    #[error("`exp` is {claim}, the clock here {now}, the allowed skew {skew:?}")]
     Expired { claim: i64, now: Timestamp, skew: Duration },
-    #[error("not yet valid: `nbf` is {claim}, the clock here {now}, the allowed skew {skew:?}")]
+    #[error("`nbf` is {claim}, the clock here {now}, the allowed skew {skew:?}")]
     NotYetValid { claim: i64, now: Timestamp, skew: Duration },
-    #[error("issued in the future: `iat` is {claim}, the clock here {now}, the allowed skew {skew:?}")]
+    #[error("`iat` is {claim}, the clock here {now}, the allowed skew {skew:?}")]
     IssuedInFuture { claim: i64, now: Timestamp, skew: Duration },
     #[error("{0}, not an access token")]
     NotAccessToken(&'static str),

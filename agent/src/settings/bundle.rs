@@ -18,9 +18,19 @@ const DEFAULT_ID: &str = "default";
 #[derive(Debug, Clone)]
 pub(crate) enum BundleOrigin {
     /// A bundle file, with what the host declares where the file is silent.
-    File { path: PathBuf, host: v1::Bundle },
+    File { path: PathBuf, host: Host },
     /// Environment and flags; the keys of `KEYS_FILE` are added at each read.
     Expanded { bundle: v1::Bundle, keys_file: Option<PathBuf> },
+}
+
+/// What flags and environment say beside a bundle file.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    /// An upstream and a quota store, for a file that has none.
+    bundle: v1::Bundle,
+    /// The settings that they come from, where somebody meant them: `OLLAMA_HOST` is Ollama's own, and may be set anyway.
+    upstream_setting: Option<&'static str>,
+    store_setting: Option<&'static str>,
 }
 
 /// `None` when it can't be told; then `problems` has grown.
@@ -34,7 +44,7 @@ pub(super) fn origin(
         String::new()
     });
     let upstream = v1::Upstream { id: "engine".to_owned(), url: engine, ..Default::default() };
-    let store = quota_store(environment);
+    let store = quota_store(environment.get("REDIS_URL"));
     match &args.config {
         Some(path) => {
             for name in ["OIDC_ISSUER", "OIDC_AUD", "KEYS_FILE", "MAX_TOKENS_PER_MIN", "WINDOW"] {
@@ -46,8 +56,16 @@ pub(super) fn origin(
                     ));
                 }
             }
-            let host =
-                v1::Bundle { upstreams: vec![upstream], quota_stores: vec![store], ..Default::default() };
+            let host = Host {
+                bundle: v1::Bundle {
+                    upstreams: vec![upstream],
+                    quota_stores: vec![store],
+                    ..Default::default()
+                },
+                upstream_setting: (args.upstream.as_ref().map(|_| "--upstream"))
+                    .or(environment.get("ENGINE_URL").map(|_| "ENGINE_URL")),
+                store_setting: environment.get("REDIS_URL").map(|_| "REDIS_URL"),
+            };
             Some(BundleOrigin::File { path: path.clone(), host })
         }
         None => {
@@ -73,13 +91,33 @@ pub(super) fn origin(
     }
 }
 
+impl Host {
+    /// Where nothing is set: a store in memory, and Ollama's default address.
+    pub(crate) fn silent() -> Self {
+        let upstream = v1::Upstream { url: engine::DEFAULT.to_owned(), ..Default::default() };
+        let bundle = v1::Bundle {
+            upstreams: vec![upstream],
+            quota_stores: vec![quota_store(None)],
+            ..Default::default()
+        };
+        Self { bundle, upstream_setting: None, store_setting: None }
+    }
+
+    /// The setting that says something else than the file, and the file's field.
+    pub(crate) fn contradiction(&self, file: &v1::Bundle) -> Option<(&'static str, &'static str)> {
+        let upstream = self.upstream_setting.filter(|_| !file.upstreams.is_empty());
+        let store = self.store_setting.filter(|_| !file.quota_stores.is_empty());
+        upstream.map(|it| (it, "upstreams")).or(store.map(|it| (it, "quota_stores")))
+    }
+}
+
 /// Fills in what a file for one tenant need not say: the tenant itself, its store, ids, and the host's upstreams.
-pub(crate) fn complete(mut file: v1::Bundle, host: &v1::Bundle) -> v1::Bundle {
+pub(crate) fn complete(mut file: v1::Bundle, host: &Host) -> v1::Bundle {
     if file.quota_stores.is_empty() {
-        file.quota_stores.clone_from(&host.quota_stores);
+        file.quota_stores.clone_from(&host.bundle.quota_stores);
     }
     if file.upstreams.is_empty() {
-        file.upstreams.clone_from(&host.upstreams);
+        file.upstreams.clone_from(&host.bundle.upstreams);
     }
     if file.tenants.is_empty() {
         file.tenants.push(v1::Tenant { id: DEFAULT_ID.to_owned(), ..Default::default() });
@@ -161,8 +199,8 @@ fn identity_provider(environment: &Environment, problems: &mut Vec<Problem>) -> 
     }
 }
 
-fn quota_store(environment: &Environment) -> v1::QuotaStore {
-    let store = match environment.get("REDIS_URL") {
+fn quota_store(redis: Option<&str>) -> v1::QuotaStore {
+    let store = match redis {
         Some(url) => v1::quota_store::Store::Redis(v1::RedisStore { url: url.to_owned(), call_budget: None }),
         None => v1::quota_store::Store::Local(v1::LocalStore {}),
     };

@@ -5,7 +5,7 @@ use crate::cli::ServeArgs;
 use url::{Host, Url};
 
 /// Ollama's own default.
-const DEFAULT: &str = "http://localhost:11434";
+pub(super) const DEFAULT: &str = "http://localhost:11434";
 
 /// Ollama's port, for an `OLLAMA_HOST` that names only a host.
 const OLLAMA_PORT: u16 = 11434;

@@ -8,7 +8,7 @@ mod engine;
 mod environment;
 mod incumbent;
 
-pub(crate) use bundle::{BundleOrigin, complete};
+pub(crate) use bundle::{BundleOrigin, Host, complete};
 pub(crate) use environment::Environment;
 
 use crate::{cli::ServeArgs, tls::TlsFiles};

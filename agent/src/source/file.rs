@@ -58,21 +58,17 @@ pub(super) fn read_text(path: &Path) -> Result<String, FileFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{settings::complete, source::validate};
+    use crate::{
+        settings::{Host, complete},
+        source::validate,
+    };
 
     fn check(name: &str, text: &str) -> Result<attach_proto::bundle::Bundle, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
-        let host = v1::Bundle {
-            quota_stores: vec![v1::QuotaStore {
-                store: Some(v1::quota_store::Store::Local(v1::LocalStore {})),
-                ..Default::default()
-            }],
-            ..Default::default()
-        };
         let wire = read(&path).map_err(|fault| fault.to_string())?;
-        validate(complete(wire, &host), "bundle.yaml").map_err(|fault| fault.to_string())
+        validate(complete(wire, &Host::silent()), "bundle.yaml").map_err(|fault| fault.to_string())
     }
 
     const SMALL: &str = "

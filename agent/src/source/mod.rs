@@ -62,7 +62,15 @@ impl Source {
     pub(crate) fn load(&mut self) -> Result<Snapshot, SourceFault> {
         let (wire, name) = match &self.origin {
             BundleOrigin::File { path, host } => {
-                (complete(file::read(path)?, host), path.display().to_string())
+                let file = file::read(path)?;
+                if let Some((variable, field)) = host.contradiction(&file) {
+                    let problem = format!(
+                        "is given, and {} has {field} of its own; which of the two counts can't be told: remove one",
+                        path.display()
+                    );
+                    return Err(SourceFault::Setting { variable, problem });
+                }
+                (complete(file, host), path.display().to_string())
             }
             BundleOrigin::Expanded { bundle, keys_file: None } => (bundle.clone(), "settings".to_owned()),
             BundleOrigin::Expanded { bundle, keys_file: Some(path) } => {
