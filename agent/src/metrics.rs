@@ -8,6 +8,7 @@ use attach_proto::{
     id::{ModelName, TenantId},
     usage::{MeasuredQuantity, PrincipalKind, UsageEvent},
 };
+use foldhash::{HashMap, HashMapExt as _};
 use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
@@ -22,7 +23,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
-use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 /// Series of tokens by user and model. A thousand users with ten models each, at some hundred bytes; beyond it, users
 /// are counted together as `other`.

@@ -5,8 +5,8 @@ use attach_proto::{
     bundle::{ModelTarget, Upstream},
     id::{ModelName, UpstreamId},
 };
+use foldhash::HashMap;
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},

@@ -4,8 +4,9 @@ use attach_proto::{
     bundle::{AccessRule, ApiKey, Bundle, IdentityProvider, Limit, Model, QuotaStore, Tenant, Upstream},
     id::{ModelName, QuotaStoreId, TenantId, UpstreamId},
 };
+use foldhash::{HashMap, HashMapExt as _};
 use http::HeaderValue;
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 #[derive(Debug)]
 pub(crate) struct Snapshot {

@@ -44,6 +44,9 @@ const ORDER: &[&str] = &[
     "start",
 ];
 
+/// The control plane's.
+const CONTROL_PLANE_ORDER: &[&str] = &["domain", "db", "ops", "cli"];
+
 /// Uses against the order that are meant, each with its reason.
 const MEANT: &[(&str, &str, &str)] = &[
     ("cli", "source", "the command line runs the program"),
@@ -60,7 +63,28 @@ const MEANT: &[(&str, &str, &str)] = &[
 
 #[test]
 fn modules_use_only_what_stands_before_them() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent/src");
+    assert_order("agent/src", ORDER, MEANT);
+    assert_order("control-plane/src", CONTROL_PLANE_ORDER, &[]);
+}
+
+#[test]
+fn sql_is_in_one_place() {
+    let source = source("control-plane/src");
+    for file in rust_files(&source) {
+        let relative = file.strip_prefix(&source).expect("below the source folder");
+        let text = fs::read_to_string(&file).expect("a source file");
+        let may = relative.starts_with("db") || relative.starts_with("ops/tests");
+        assert!(may || !text.contains("sqlx::query"), "{} has SQL; it belongs in db/", relative.display());
+    }
+}
+
+fn source(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder)
+}
+
+fn assert_order(folder: &str, order: &[&str], meant: &[(&str, &str, &str)]) {
+    let source = source(folder);
+    let place_of = |module: &str| order.iter().position(|name| *name == module);
     let mut wrong = Vec::new();
     for file in rust_files(&source) {
         let relative = file.strip_prefix(&source).expect("below the source folder");
@@ -72,7 +96,7 @@ fn modules_use_only_what_stands_before_them() {
         let place = place_of(&module).unwrap_or_else(|| panic!("{module} has no place in the list"));
         let text = fs::read_to_string(&file).expect("a source file");
         for used in uses(&text) {
-            let is_meant = MEANT.iter().any(|(from, to, _)| *from == module && *to == used);
+            let is_meant = meant.iter().any(|(from, to, _)| *from == module && *to == used);
             if place_of(&used).is_some_and(|at| at > place) && !is_meant {
                 wrong.push(format!("{} uses {used}", relative.display()));
             }
@@ -83,12 +107,10 @@ fn modules_use_only_what_stands_before_them() {
 
 #[test]
 fn the_order_names_each_module_once() {
-    let names: HashSet<_> = ORDER.iter().collect();
-    assert_eq!(names.len(), ORDER.len());
-}
-
-fn place_of(module: &str) -> Option<usize> {
-    ORDER.iter().position(|name| *name == module)
+    for order in [ORDER, CONTROL_PLANE_ORDER] {
+        let names: HashSet<_> = order.iter().collect();
+        assert_eq!(names.len(), order.len());
+    }
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {

@@ -18,6 +18,7 @@ pub mod disk;
 pub mod engine;
 pub mod gateway;
 pub mod issuer;
+pub mod postgres;
 pub mod redis;
 
 pub use client::{Answer, Client};
@@ -25,6 +26,7 @@ pub use disk::Disk;
 pub use engine::{Engine, Script};
 pub use gateway::Gateway;
 pub use issuer::Issuer;
+pub use postgres::{Postgres, TestDatabase};
 pub use redis::Redis;
 
 use std::{net::TcpListener, time::Duration};

@@ -5,8 +5,9 @@ use super::{
     store::{Applied, RESERVATION_LIFE, Reservation, millis},
 };
 use attach_proto::{bundle::Measure, id::TenantId};
+use foldhash::{HashMap, HashSet};
 use std::{
-    collections::{HashMap, HashSet, VecDeque, hash_map::Entry},
+    collections::{VecDeque, hash_map::Entry},
     sync::Arc,
 };
 use uuid::Uuid;

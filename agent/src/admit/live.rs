@@ -1,9 +1,9 @@
 //! The reservations that this core's requests hold now, so that they can be renewed together.
 
 use super::{Hold, QuotaStore, RENEWAL_INTERVAL, Reservation};
+use foldhash::HashMap;
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     rc::Rc,
     time::Instant,
 };

@@ -8,9 +8,10 @@ use super::{
     store::{Admission, Applied, Ask, Reservation, Settlement, StoreClock, StoreFault, millis},
 };
 use attach_proto::{bundle::Measure, id::TenantId};
+use foldhash::HashMap;
 use parking_lot::Mutex;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     hash::{BuildHasher, RandomState},
     sync::{
         Arc,

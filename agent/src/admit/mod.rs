@@ -32,11 +32,11 @@ use attach_proto::{
     bundle::{QuotaOutage, QuotaStoreKind},
     id::{AgentId, QuotaStoreId, TenantId},
 };
+use foldhash::HashMap;
 use live::Live;
 use output::{cap, counts_output, output_ask};
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     rc::Rc,
     sync::Arc,
 };

@@ -5,11 +5,11 @@ use crate::{
     dial::{DialError, dial},
     snapshot::Engine,
 };
+use foldhash::HashMap;
 use http::{Request, response};
 use rustls::ClientConfig;
 use std::{
     cell::RefCell,
-    collections::HashMap,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},

@@ -2,8 +2,9 @@
 
 use super::{issuer_keys::IssuerKeys, principal::Principal};
 use attach_proto::id::Revision;
+use foldhash::HashMap;
 use jiff::Timestamp;
-use std::{collections::HashMap, mem, rc::Rc, sync::Arc};
+use std::{mem, rc::Rc, sync::Arc};
 
 /// Half of what is kept. A usual caller takes about 1 KiB, so 10,000 are 10 MiB a core; were every token as large as
 /// tokens may be, they would be 160 MiB.

@@ -18,9 +18,9 @@ use attach_proto::{
     id::{Revision, UpstreamId},
     v1,
 };
+use foldhash::HashMap;
 use http::HeaderValue;
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},

@@ -109,7 +109,7 @@ fn bundle(revision: u64, providers: Vec<IdentityProvider>, keys: Vec<ApiKey>) ->
         access_rules: Vec::new(),
         upstreams: Vec::new(),
     };
-    Snapshot::new(bundle, std::collections::HashMap::new())
+    Snapshot::new(bundle, foldhash::HashMap::default())
 }
 
 fn claims(issuer: &str) -> Value {

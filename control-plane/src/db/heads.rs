@@ -1,0 +1,13 @@
+//! Numbers that readers follow: taken in the writing transaction, so that who sees one has seen all before it.
+
+use super::DbError;
+use sqlx::PgConnection;
+
+/// The number of this configuration change. Taken before anything else of the change: heads are taken in the order of
+/// their ids, and this is the first.
+pub(crate) async fn next_config(connection: &mut PgConnection) -> Result<i64, DbError> {
+    let n = sqlx::query_scalar!("update head set n = n + 1 where id = 1 returning n")
+        .fetch_one(connection)
+        .await?;
+    Ok(n)
+}

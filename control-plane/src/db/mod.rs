@@ -1,0 +1,200 @@
+//! All SQL, and the only ways to run it.
+//!
+//! Nothing is read or written outside a transaction, and each transaction takes one role: [`TenantTx`] sees one tenant,
+//! [`OperatorTx`] all of them. Row-level security holds them to it; each query of a tenant names the tenant as well, so
+//! that either lock alone is enough.
+
+pub(crate) mod api_keys;
+pub(crate) mod audit;
+pub(crate) mod heads;
+pub(crate) mod limits;
+pub(crate) mod pools;
+mod serving_role;
+pub(crate) mod tenants;
+
+pub use serving_role::Unfit;
+
+use attach_proto::id::TenantId;
+use sqlx::{
+    PgConnection, PgPool, Postgres, Transaction,
+    error::ErrorKind,
+    migrate::{MigrateError, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use std::{str::FromStr as _, time::Duration};
+
+pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
+
+/// Connections of one replica. Requests hold one for a few statements, so this serves some hundred a second.
+const MAX_CONNECTIONS: u32 = 16;
+
+/// How long a request waits for a connection before it is told that the database is busy.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why an operation did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// Trying again may help.
+    #[error("the database is not available: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// Another row has it already, or what is referred to is not there; by the constraint's name.
+    #[error("the constraint {constraint} does not allow it")]
+    Conflict { constraint: String },
+    /// A fault of the program.
+    #[error("the database refused a statement: {0}")]
+    Statement(#[source] sqlx::Error),
+}
+
+impl From<sqlx::Error> for DbError {
+    fn from(error: sqlx::Error) -> Self {
+        let constraint = error.as_database_error().and_then(|of_database| match of_database.kind() {
+            ErrorKind::UniqueViolation | ErrorKind::ForeignKeyViolation | ErrorKind::CheckViolation => {
+                of_database.constraint().map(str::to_owned)
+            }
+            ErrorKind::NotNullViolation | ErrorKind::ExclusionViolation | ErrorKind::Other => None,
+            // What later versions of sqlx tell apart is no conflict that anybody here could name.
+            _ => None,
+        });
+        match (constraint, &error) {
+            (Some(constraint), _) => Self::Conflict { constraint },
+            (None, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => {
+                Self::Unavailable(error)
+            }
+            (None, _) => Self::Statement(error),
+        }
+    }
+}
+
+/// Why the control plane does not start with this database.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{0}")]
+    Address(#[source] sqlx::Error),
+    #[error("cannot connect: {0}")]
+    Connect(#[source] sqlx::Error),
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    #[error(
+        "the schema is older than this program (at {found:?}, needs {needed}): run `attach-control-plane migrate`"
+    )]
+    OlderSchema { found: Option<i64>, needed: i64 },
+    #[error(
+        "the schema is newer than this program ({found}, this one knows {known}): use the program that wrote it"
+    )]
+    NewerSchema { found: i64, known: i64 },
+    #[error("the migrations failed: {0}")]
+    Migrate(#[from] MigrateError),
+}
+
+/// The database, as the serving role.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pool: PgPool,
+}
+
+/// Sees and changes one tenant.
+pub struct TenantTx {
+    transaction: Transaction<'static, Postgres>,
+    tenant: TenantId,
+}
+
+/// Sees and changes all.
+pub struct OperatorTx(Transaction<'static, Postgres>);
+
+impl Database {
+    /// Connects, and makes sure that the login can see no more than the role of each transaction, and that the schema is
+    /// the one that this program knows.
+    ///
+    /// # Errors
+    /// Whatever stands against serving, in words for the operator.
+    pub async fn open(url: &str) -> Result<Self, OpenError> {
+        let options = PgConnectOptions::from_str(url).map_err(OpenError::Address)?;
+        let pool = PgPoolOptions::new()
+            .max_connections(MAX_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options.application_name("attach-control-plane"))
+            .await
+            .map_err(OpenError::Connect)?;
+        let mut connection = pool.acquire().await.map_err(OpenError::Connect)?;
+        serving_role::check(&mut connection).await?;
+        check_schema(&mut connection).await?;
+        drop(connection);
+        Ok(Self { pool })
+    }
+
+    pub async fn tenant(&self, tenant: TenantId) -> Result<TenantTx, DbError> {
+        let mut transaction = self.pool.begin().await?;
+        take_role(&mut transaction, "attach_app", tenant.as_str()).await?;
+        Ok(TenantTx { transaction, tenant })
+    }
+
+    pub async fn operator(&self) -> Result<OperatorTx, DbError> {
+        let mut transaction = self.pool.begin().await?;
+        take_role(&mut transaction, "attach_operator", "").await?;
+        Ok(OperatorTx(transaction))
+    }
+}
+
+/// Brings the schema up to this program's, as the owner, and lets a login serve.
+pub async fn migrate(owner_url: &str, serving_login: Option<&str>) -> Result<(), OpenError> {
+    let options = PgConnectOptions::from_str(owner_url).map_err(OpenError::Address)?;
+    let pool =
+        PgPoolOptions::new().max_connections(1).connect_with(options).await.map_err(OpenError::Connect)?;
+    MIGRATOR.run(&pool).await?;
+    if let Some(login) = serving_login {
+        let mut connection = pool.acquire().await.map_err(OpenError::Connect)?;
+        serving_role::admit(&mut connection, login).await.map_err(OpenError::Connect)?;
+    }
+    pool.close().await;
+    Ok(())
+}
+
+async fn take_role(connection: &mut PgConnection, role: &str, tenant: &str) -> Result<(), DbError> {
+    sqlx::query!(
+        "select set_config('role', $1, true) as role, set_config('attach.tenant', $2, true) as tenant",
+        role,
+        tenant
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(())
+}
+
+async fn check_schema(connection: &mut PgConnection) -> Result<(), OpenError> {
+    let known = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
+    // The table is sqlx's own; before the first migration it is not there.
+    let found: Option<i64> =
+        match sqlx::query_scalar("select max(version) from _sqlx_migrations where success")
+            .fetch_one(connection)
+            .await
+        {
+            Ok(found) => found,
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => None,
+            Err(error) => return Err(OpenError::Connect(error)),
+        };
+    match found {
+        Some(found) if found == known => Ok(()),
+        Some(found) if found > known => Err(OpenError::NewerSchema { found, known }),
+        found => Err(OpenError::OlderSchema { found, needed: known }),
+    }
+}
+
+impl TenantTx {
+    pub(crate) fn parts(&mut self) -> (&mut PgConnection, &TenantId) {
+        (&mut self.transaction, &self.tenant)
+    }
+
+    pub async fn commit(self) -> Result<(), DbError> {
+        Ok(self.transaction.commit().await?)
+    }
+}
+
+impl OperatorTx {
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.0
+    }
+
+    pub async fn commit(self) -> Result<(), DbError> {
+        Ok(self.0.commit().await?)
+    }
+}

@@ -1,0 +1,38 @@
+//! What can be done, a file for each: the rule, the transaction, and the audit entry within it. All doors come through
+//! here; nothing else writes.
+
+mod create_pool;
+mod create_tenant;
+mod issue_key;
+mod remove_limit;
+mod revoke_key;
+mod set_limit;
+
+#[cfg(test)]
+mod tests;
+
+pub use create_pool::create_pool;
+pub use create_tenant::create_tenant;
+pub use issue_key::{NewKey, issue_key};
+pub use remove_limit::remove_limit;
+pub use revoke_key::revoke_key;
+pub use set_limit::set_limit;
+
+use crate::{db::DbError, domain::api_key::NoRandomness};
+
+/// Why an operation did not happen. Nothing of it did.
+#[derive(Debug, thiserror::Error)]
+pub enum OpError {
+    /// What it is about is not there, or not this tenant's; nobody is told which.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// A field cannot be what it is.
+    #[error("{field} {problem}")]
+    Invalid { field: &'static str, problem: &'static str },
+    #[error("there is one already: {0}")]
+    Exists(&'static str),
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    #[error(transparent)]
+    Db(#[from] DbError),
+}

@@ -1,0 +1,28 @@
+//! The end of an API key, for good.
+
+use super::OpError;
+use crate::{
+    db::{Database, api_keys, audit, heads, pools},
+    domain::actor::Actor,
+};
+use attach_proto::id::{KeyId, TenantId};
+use serde_json::json;
+
+pub async fn revoke_key(db: &Database, actor: &Actor, tenant: &TenantId, id: &KeyId) -> Result<(), OpError> {
+    let mut tx = db.tenant(tenant.clone()).await?;
+    let (connection, tenant) = tx.parts();
+    let version = heads::next_config(connection).await?;
+    if !api_keys::revoke(connection, tenant, id, version).await? {
+        return Err(OpError::NotFound("key"));
+    }
+    pools::touch_those_of(connection, tenant, version).await?;
+    let entry = audit::Entry {
+        actor,
+        tenant: Some(tenant),
+        action: "revoke_key",
+        target: id.as_str(),
+        detail: json!({}),
+    };
+    audit::append(connection, entry).await?;
+    Ok(tx.commit().await?)
+}

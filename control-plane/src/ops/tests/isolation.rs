@@ -1,0 +1,134 @@
+//! Nothing of one tenant reaches another, by either of two locks.
+
+use super::*;
+use crate::db::{DbError, api_keys, limits};
+
+/// Tables that hold nothing of a tenant's: the migrator's own.
+const WITHOUT_POLICIES: &str = "_sqlx_migrations";
+
+#[tokio::test]
+async fn every_table_holds_everybody_to_its_policies() {
+    let Some(world) = World::start().await else { return };
+    let open = world
+        .test
+        .as_superuser(
+            "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')
+             and not (relrowsecurity and relforcerowsecurity)",
+        )
+        .unwrap();
+    assert_eq!(open, WITHOUT_POLICIES);
+    let without = world
+        .test
+        .as_superuser(
+            "select relname from pg_class join pg_attribute on attrelid = pg_class.oid and attname = 'tenant_id'
+             where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not exists (
+                 select from pg_policy where polrelid = pg_class.oid and 'attach_app'::regrole = any (polroles)
+                 and pg_get_expr(polqual, polrelid) like '%tenant_id = current_tenant()%'
+                 and pg_get_expr(polwithcheck, polrelid) like '%tenant_id = current_tenant()%')",
+        )
+        .unwrap();
+    assert_eq!(without, "", "each table of tenants lets attach_app see and write its own rows alone");
+    let beyond = world
+        .test
+        .as_superuser(
+            "select proname from pg_proc where pronamespace = 'public'::regnamespace and prosecdef
+             union all select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('v', 'm')",
+        )
+        .unwrap();
+    assert_eq!(beyond, "", "no function and no view looks past the policies");
+}
+
+/// The first lock: even a query that names no tenant sees one.
+#[tokio::test]
+async fn a_tenants_transaction_sees_and_changes_only_its_own_rows_whatever_it_asks() {
+    let Some(world) = World::with_tenants(&["acme", "globex"]).await else { return };
+    for name in ["acme", "globex"] {
+        issue_key(&world.db, &world.operator, &id(name), new_key(name), now()).await.unwrap();
+        set_limit(&world.db, &world.operator, &limit(name, 100)).await.unwrap();
+    }
+    let mut tx = world.db.tenant(id("acme")).await.unwrap();
+    let (connection, _) = tx.parts();
+    for table in ["tenant", "pool_membership", "api_key", "usage_limit", "audit_entry"] {
+        let query = format!("select distinct tenant_id from {table}");
+        let seen: Vec<String> =
+            sqlx::query_scalar(sqlx::AssertSqlSafe(query)).fetch_all(&mut *connection).await.unwrap();
+        assert_eq!(seen, ["acme"], "{table}");
+    }
+    let changed = sqlx::query("update usage_limit set amount = 1").execute(&mut *connection).await.unwrap();
+    assert_eq!(changed.rows_affected(), 1);
+    let stolen = sqlx::query("update usage_limit set tenant_id = 'globex'").execute(&mut *connection).await;
+    assert!(stolen.unwrap_err().to_string().contains("row-level security"));
+}
+
+/// The second lock: the queries name the tenant, and hold where no policy does.
+#[tokio::test]
+async fn without_any_policy_the_queries_still_reach_only_the_tenant_that_they_name() {
+    let Some(world) = World::with_tenants(&["acme", "globex"]).await else { return };
+    let mut keys = Vec::new();
+    for name in ["acme", "globex"] {
+        keys.push(issue_key(&world.db, &world.operator, &id(name), new_key(name), now()).await.unwrap().0);
+        set_limit(&world.db, &world.operator, &limit(name, 100)).await.unwrap();
+    }
+    let before = world.test.as_superuser("select * from api_key where tenant_id = 'globex'").unwrap();
+    // The operator's role sees all tenants.
+    let mut tx = world.db.operator().await.unwrap();
+    let version = 99;
+    assert!(!api_keys::revoke(tx.connection(), &id("acme"), &keys[1].id, version).await.unwrap());
+    assert!(limits::remove(tx.connection(), &id("acme"), &"tokens".parse().unwrap()).await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!(world.test.as_superuser("select * from api_key where tenant_id = 'globex'").unwrap(), before);
+    assert_eq!(world.test.as_superuser("select tenant_id from usage_limit").unwrap(), "globex");
+}
+
+#[tokio::test]
+async fn another_tenants_key_is_not_there() {
+    let Some(world) = World::with_tenants(&["acme", "globex"]).await else { return };
+    let (key, _) = issue_key(&world.db, &world.operator, &id("globex"), new_key("x"), now()).await.unwrap();
+    let revoked = revoke_key(&world.db, &world.operator, &id("acme"), &key.id).await;
+    assert!(matches!(revoked, Err(OpError::NotFound("key"))), "{revoked:?}");
+    assert_eq!(world.test.as_superuser("select revoked_at is null from api_key"), Ok("t".to_owned()));
+}
+
+/// One connection for all: what the transaction before could see is forgotten.
+#[tokio::test]
+async fn a_connection_that_served_one_tenant_shows_nothing_of_it_to_the_next() {
+    let Some(world) = World::with_tenants(&["acme", "globex"]).await else { return };
+    for round in 0..200 {
+        let name = if round % 2 == 0 { "acme" } else { "globex" };
+        let mut tx = world.db.tenant(id(name)).await.unwrap();
+        let (connection, _) = tx.parts();
+        let seen: Vec<String> =
+            sqlx::query_scalar("select tenant_id from tenant").fetch_all(&mut *connection).await.unwrap();
+        assert_eq!(seen, [name]);
+        if round % 3 == 0 {
+            // Left in the middle.
+            drop(tx);
+        } else {
+            tx.commit().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_issuer_and_audience_lead_to_one_tenant() {
+    let Some(world) = World::with_tenants(&["acme", "globex"]).await else { return };
+    let insert = |tenant: &str, issuer: &str| {
+        world.test.as_superuser(&format!(
+            "insert into identity_provider (tenant_id, id, issuer, algorithms, clock_skew_ms, version)
+                 values ('{tenant}', 'idp', '{issuer}', '{{RS256}}', 60000, 1);
+             insert into identity_audience values ('{tenant}', 'idp', '{issuer}', 'api')"
+        ))
+    };
+    insert("acme", "https://login.example/").unwrap();
+    let second = insert("globex", "https://login.example").unwrap_err();
+    assert!(second.contains("identity_audience_leads_to_one_tenant"), "{second}");
+}
+
+#[tokio::test]
+async fn a_statement_that_a_role_may_not_run_is_a_fault_and_no_conflict() {
+    let Some(world) = World::with_tenants(&["acme"]).await else { return };
+    let mut tx = world.db.tenant(id("acme")).await.unwrap();
+    let (connection, _) = tx.parts();
+    let denied = sqlx::query("delete from tenant").execute(connection).await.unwrap_err();
+    assert!(matches!(DbError::from(denied), DbError::Statement(_)));
+}
