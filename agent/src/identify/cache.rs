@@ -76,9 +76,8 @@ mod tests {
         hash
     }
 
-    #[test]
-    fn a_flood_of_callers_is_bounded_and_who_calls_again_and_again_stays() {
-        let principal = Rc::new(Principal {
+    fn principal() -> Rc<Principal> {
+        Rc::new(Principal {
             tenant: "acme".parse().unwrap(),
             kind: PrincipalKind::User,
             subject: "alice".to_owned(),
@@ -88,7 +87,12 @@ mod tests {
             groups: Vec::new(),
             project: None,
             forwarded_claims: None,
-        });
+        })
+    }
+
+    #[test]
+    fn a_flood_of_callers_is_bounded_and_who_calls_again_and_again_stays() {
+        let principal = principal();
         let entry = || Entry {
             principal: Rc::clone(&principal),
             revision: Revision(1),
@@ -102,5 +106,26 @@ mod tests {
         }
         assert!(callers.young.len() + callers.old.len() <= 2 * HALF);
         assert!(callers.get(&hash(1), Revision(1), Timestamp::UNIX_EPOCH).is_none());
+    }
+
+    #[test]
+    fn an_entry_that_was_pushed_aside_ends_when_it_must_all_the_same() {
+        let principal = principal();
+        let entry = |revision, valid_until| Entry {
+            principal: Rc::clone(&principal),
+            revision: Revision(revision),
+            valid_until,
+            keys: None,
+        };
+        let ended = [("past its end", entry(1, 0)), ("of another bundle", entry(2, i64::MAX))];
+        for (name, entry_that_ended) in ended {
+            let mut callers = VerifiedCallers::default();
+            callers.insert(hash(0), entry_that_ended);
+            for number in 1..=HALF {
+                callers.insert(hash(number), entry(1, i64::MAX));
+            }
+            assert!(callers.old.contains_key(&hash(0)), "{name}: it is in the old half");
+            assert!(callers.get(&hash(0), Revision(1), Timestamp::UNIX_EPOCH).is_none(), "{name}");
+        }
     }
 }

@@ -159,3 +159,26 @@ async fn t15_a_request_with_two_credentials_is_refused_even_if_both_are_good() {
     assert_eq!(world.headers(&[("authorization", &list)]).await.unwrap_err().code(), "two_credentials");
     assert!(world.headers(&[("authorization", &good)]).await.is_ok());
 }
+
+#[tokio::test]
+async fn t8_providers_of_one_issuer_with_keys_at_two_places_do_not_share_them() {
+    let (a, b) = (TestKey::p256("of-acme"), TestKey::p256("of-globex"));
+    let (of_acme, of_globex) = (TestIssuer::start(&[&a]).await, TestIssuer::start(&[&b]).await);
+    let at = |id, tenant, audience, issuer: &TestIssuer| {
+        let mut provider = provider(id, tenant, "https://name.test", audience);
+        provider.jwks_url = Some(format!("{}/keys", issuer.url).parse().unwrap());
+        provider
+    };
+    let world =
+        World::new(vec![at("a", "acme", "for-acme", &of_acme), at("b", "globex", "for-globex", &of_globex)]);
+    eventually("both are heard", || world.issuers.status().iter().all(|it| it.keys > 0)).await;
+    let verdict = async |key: &TestKey, audience: &str| {
+        let mut claims = claims("https://name.test");
+        claims["aud"] = json!(audience);
+        world.verdict(&key.token(&claims)).await
+    };
+    assert_eq!(verdict(&a, "for-acme").await, "ok");
+    assert_eq!(verdict(&b, "for-globex").await, "ok");
+    assert_eq!(verdict(&b, "for-acme").await, "unknown_key");
+    assert_eq!(verdict(&a, "for-globex").await, "unknown_key");
+}

@@ -283,3 +283,31 @@ async fn requests_on_other_threads_are_served_by_a_control_runtime_of_its_own() 
     drop(stop);
     thread.join().unwrap();
 }
+
+#[tokio::test]
+async fn t11_keys_on_disk_are_as_old_as_they_are_and_serve_for_their_day_alone() {
+    let key = TestKey::p256("k");
+    let mut issuer = TestIssuer::start(&[&key]).await;
+    let world = World::with(one(&issuer), quick());
+    world.settled().await;
+    issuer.go_down().await;
+    let World { clock, state, .. } = world;
+    clock.fetch_add(25 * 3600 * 1000, Ordering::Relaxed);
+    let world = World::at(clock, one(&issuer), quick(), state);
+    let mut claims = claims(&issuer.url);
+    claims["exp"] = json!(NOW + 100 * 3600);
+    assert_eq!(world.verdict(&key.token(&claims)).await, "issuer_unavailable");
+}
+
+#[tokio::test]
+async fn t12_an_issuer_that_fails_is_asked_with_pauses() {
+    let issuer = TestIssuer::start(&[&TestKey::p256("k")]).await;
+    issuer.answer_metadata(Answer::Raw(http("500 Internal Server Error", "", b"")));
+    let pace =
+        Pace { first_retry: Duration::from_millis(200), last_retry: Duration::from_millis(400), ..quick() };
+    let _world = World::with(one(&issuer), pace);
+    sleep(Duration::from_secs(2)).await;
+    // After 0, 0.2, 0.6, 1.0, 1.4 and 1.8 s, less what chance takes off a pause.
+    let asked = issuer.requests();
+    assert!((2..=20).contains(&asked), "{asked} times in two seconds");
+}

@@ -218,3 +218,47 @@ async fn an_issuer_that_is_gone_from_the_bundle_is_asked_no_more() {
     sleep(Duration::from_millis(200)).await;
     assert_eq!(issuer.requests(), asked);
 }
+
+#[tokio::test]
+async fn t6_strangers_who_ask_for_unknown_keys_do_not_put_off_the_issuers_metadata() {
+    let key = TestKey::p256("k");
+    let issuer = TestIssuer::start(&[&key]).await;
+    let pace = Pace { refresh: Duration::from_millis(400), cool_down: Duration::from_millis(10), ..quick() };
+    let pace = Pace { demands_per_second: 100_000, ..pace };
+    let world =
+        World::with(bundle(1, vec![provider("idp", "acme", &issuer.url, AUDIENCE)], Vec::new()), pace);
+    world.settled().await;
+    let of_metadata = || issuer.requests() - issuer.key_requests();
+    let before = of_metadata();
+    let started = Instant::now();
+    for number in 0.. {
+        let header = json!({"alg": "ES256", "kid": format!("random-{number}")});
+        let token = key.sign(&header.to_string(), &claims(&issuer.url).to_string(), "ES256");
+        let _ = world.verdict(&token).await;
+        sleep(Duration::from_millis(15)).await;
+        if started.elapsed() > Duration::from_secs(2) {
+            break;
+        }
+    }
+    assert!(of_metadata() >= before + 2, "{} times in two seconds", of_metadata() - before);
+}
+
+#[tokio::test]
+async fn t6_a_verdict_ends_when_the_issuer_takes_another_form_of_its_name() {
+    let key = TestKey::p256("k");
+    let issuer = TestIssuer::start(&[&key]).await;
+    let pace = Pace { refresh: Duration::from_millis(100), ..quick() };
+    let world =
+        World::with(bundle(1, vec![provider("idp", "acme", &issuer.url, AUDIENCE)], Vec::new()), pace);
+    world.settled().await;
+    let token = key.token(&claims(&issuer.url));
+    assert_eq!(world.verdict(&token).await, "ok");
+    let other = format!("{}/", issuer.url);
+    let metadata = json!({"issuer": other, "jwks_uri": format!("{}/keys", issuer.url)});
+    issuer.answer_metadata(Answer::Json(metadata));
+    eventually("the other form is known", || {
+        world.issuers.status().remove(0).effective_issuer.as_ref() == Some(&other)
+    })
+    .await;
+    assert_eq!(world.verdict(&token).await, "issuer_form", "also from the cache");
+}
