@@ -36,7 +36,8 @@ enum Command {
 
 /// Runs a command of the command line.
 pub fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    // The database's notices tell an operator of nothing to do.
+    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(tracing::Level::WARN).init();
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.context("no runtime").and_then(|runtime| runtime.block_on(run(cli.command)));

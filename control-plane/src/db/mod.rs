@@ -16,7 +16,7 @@ pub use serving_role::Unfit;
 
 use attach_proto::id::TenantId;
 use sqlx::{
-    PgConnection, PgPool, Postgres, Transaction,
+    Connection as _, PgConnection, PgPool, Postgres, Transaction,
     error::ErrorKind,
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -35,13 +35,13 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
     /// Trying again may help.
-    #[error("the database is not available: {0}")]
+    #[error("the database is not available")]
     Unavailable(#[source] sqlx::Error),
     /// Another row has it already, or what is referred to is not there; by the constraint's name.
     #[error("the constraint {constraint} does not allow it")]
     Conflict { constraint: String },
     /// A fault of the program.
-    #[error("the database refused a statement: {0}")]
+    #[error("the database refused a statement")]
     Statement(#[source] sqlx::Error),
 }
 
@@ -68,9 +68,9 @@ impl From<sqlx::Error> for DbError {
 /// Why the control plane does not start with this database.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("{0}")]
+    #[error("is no address of a database, such as postgres://login@host/name")]
     Address(#[source] sqlx::Error),
-    #[error("cannot connect: {0}")]
+    #[error("cannot connect")]
     Connect(#[source] sqlx::Error),
     #[error(transparent)]
     Unfit(#[from] Unfit),
@@ -82,7 +82,7 @@ pub enum OpenError {
         "the schema is newer than this program ({found}, this one knows {known}): use the program that wrote it"
     )]
     NewerSchema { found: i64, known: i64 },
-    #[error("the migrations failed: {0}")]
+    #[error("the migrations failed")]
     Migrate(#[from] MigrateError),
 }
 
@@ -109,17 +109,13 @@ impl Database {
     /// Whatever stands against serving, in words for the operator.
     pub async fn open(url: &str) -> Result<Self, OpenError> {
         let options = PgConnectOptions::from_str(url).map_err(OpenError::Address)?;
-        let pool = PgPoolOptions::new()
-            .max_connections(MAX_CONNECTIONS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options.application_name("attach-control-plane"))
-            .await
-            .map_err(OpenError::Connect)?;
-        let mut connection = pool.acquire().await.map_err(OpenError::Connect)?;
+        let options = options.application_name("attach-control-plane");
+        // Without the pool, which tries again until its time is up and then tells of nothing but that.
+        let mut connection = PgConnection::connect_with(&options).await.map_err(OpenError::Connect)?;
         serving_role::check(&mut connection).await?;
         check_schema(&mut connection).await?;
-        drop(connection);
-        Ok(Self { pool })
+        let pool = PgPoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
+        Ok(Self { pool: pool.connect_lazy_with(options) })
     }
 
     pub async fn tenant(&self, tenant: TenantId) -> Result<TenantTx, DbError> {
@@ -138,14 +134,11 @@ impl Database {
 /// Brings the schema up to this program's, as the owner, and lets a login serve.
 pub async fn migrate(owner_url: &str, serving_login: Option<&str>) -> Result<(), OpenError> {
     let options = PgConnectOptions::from_str(owner_url).map_err(OpenError::Address)?;
-    let pool =
-        PgPoolOptions::new().max_connections(1).connect_with(options).await.map_err(OpenError::Connect)?;
-    MIGRATOR.run(&pool).await?;
+    let mut connection = PgConnection::connect_with(&options).await.map_err(OpenError::Connect)?;
+    MIGRATOR.run(&mut connection).await?;
     if let Some(login) = serving_login {
-        let mut connection = pool.acquire().await.map_err(OpenError::Connect)?;
         serving_role::admit(&mut connection, login).await.map_err(OpenError::Connect)?;
     }
-    pool.close().await;
     Ok(())
 }
 

@@ -24,7 +24,7 @@ pub enum Unfit {
         "the login {login} is no member of the role {role}: run `attach-control-plane migrate` with DATABASE_URL set"
     )]
     NoMember { login: String, role: &'static str },
-    #[error("the login cannot be looked at: {0}")]
+    #[error("the login cannot be looked at")]
     Unknown(#[from] sqlx::Error),
 }
 
@@ -44,7 +44,9 @@ pub(super) async fn check(connection: &mut PgConnection) -> Result<(), Unfit> {
     }
     let owned = sqlx::query_scalar!(
         r#"select relname::text as "name!" from pg_class
-           where relnamespace = 'public'::regnamespace and pg_has_role(current_user, relowner, 'member') limit 1"#
+           where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')
+               and pg_has_role(current_user, relowner, 'member')
+           order by relname limit 1"#
     )
     .fetch_optional(&mut *connection)
     .await?;
