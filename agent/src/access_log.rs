@@ -9,7 +9,8 @@ use std::time::Duration;
 /// Lines go to standard output; those that tell of a refusal also to the file that `attach-gateway explain` reads.
 #[derive(Clone)]
 pub(crate) struct AccessLog {
-    pub(crate) lines: DecisionLog,
+    /// `None` when nobody wants to read it.
+    pub(crate) lines: Option<DecisionLog>,
     pub(crate) refusals: DecisionLog,
 }
 
@@ -50,8 +51,9 @@ struct Line<'a> {
 impl AccessLog {
     /// A request that was admitted, however it ended.
     pub(crate) fn served(&self, event: &UsageEvent) {
+        let Some(lines) = &self.lines else { return };
         let milliseconds = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
-        self.lines.write(&Line {
+        lines.write(&Line {
             time: event.occurred_at,
             request_id: &event.request_id,
             decision: event.outcome.name(),
@@ -73,7 +75,7 @@ impl AccessLog {
 
     /// Lines that found no room since the start.
     pub(crate) fn dropped(&self) -> u64 {
-        self.lines.dropped() + self.refusals.dropped()
+        self.lines.as_ref().map_or(0, DecisionLog::dropped) + self.refusals.dropped()
     }
 
     pub(crate) fn refused(&self, request: &RefusedRequest<'_>) {
@@ -97,8 +99,10 @@ impl AccessLog {
             reason: Some(&refusal.detail()),
         };
         // Who was admitted has its line already, written when its ticket was settled.
-        if !refusal.is_after_admission() {
-            self.lines.write(&line);
+        if let Some(lines) = &self.lines
+            && !refusal.is_after_admission()
+        {
+            lines.write(&line);
         }
         self.refusals.write(&line);
     }

@@ -5,9 +5,10 @@ use crate::{
     admin::{self, Admin},
     admit::{LocalStore, StoreClock},
     ask::BodyBudget,
+    cli::AccessLogTo,
     clock::Clock,
     core::{self, Shared},
-    decisions::DecisionLog,
+    decisions::{DecisionLog, LogCloser},
     dial::tls_config,
     identify::Issuers,
     listen,
@@ -52,7 +53,10 @@ pub(crate) fn serve(settings: &Settings, mut source: Source) -> anyhow::Result<(
     let agent = agent_id(&settings.state_dir)?;
     let clock = Clock::System;
     let spool = SpoolWriter::start(&settings.state_dir, clock.clone())?;
-    let (lines, close_lines) = DecisionLog::to_stdout(clock.clone())?;
+    let (lines, close_lines) = match settings.access_log {
+        AccessLogTo::Stdout => Some(DecisionLog::to_stdout(clock.clone())?).unzip(),
+        AccessLogTo::Off => (None, None),
+    };
     let (refusals, close_refusals) = DecisionLog::to_state(&settings.state_dir, clock.clone())?;
     let metrics = Arc::new(Metrics::new());
     let (snapshots, receiver) = watch::channel(Arc::clone(&snapshot));
@@ -133,7 +137,7 @@ pub(crate) fn serve(settings: &Settings, mut source: Source) -> anyhow::Result<(
     control.shutdown_background();
     let closed = spool.close().context("the last usage events");
     close_refusals.close();
-    close_lines.close();
+    close_lines.map(LogCloser::close);
     ended.and(closed)
 }
 

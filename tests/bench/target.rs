@@ -92,6 +92,8 @@ http {{
                 "--admin-port",
                 &free_port().to_string(),
             ])
+            // As nginx's is.
+            .args(["--access-log", "off"])
             .args(["--workers", "1"]);
         Self::start("attach-gateway, all on", port, command)
     }

@@ -344,3 +344,20 @@ async fn a_key_file_that_becomes_a_pipe_stops_nothing() {
     gateway.signal(Signal::SIGTERM);
     assert!(gateway.wait_end(Duration::from_secs(5)).await.success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_access_log_nothing_is_written_and_a_refusal_can_be_explained_all_the_same() {
+    let issuer = Issuer::start().await;
+    let engine = Engine::start(samples::openai_chat(11, 7)).await;
+    let setup = Setup::new().with_issuer(&issuer).with_engine(&engine);
+    let gateway = setup.with_argument("--access-log").with_argument("off").start().await;
+    let alice = gateway.client().with_bearer(&issuer.token("alice"));
+    alice.post("/v1/chat/completions", &json!({"model": "tiny", "messages": []})).await;
+    gateway.client().with_header("x-request-id", "refused-1").get("/api/tags").await;
+    eventually("it is explained", Duration::from_secs(5), async || {
+        let output = gateway.command(&["explain", "refused-1"]);
+        String::from_utf8_lossy(&output.stdout).contains("missing_credential").then_some(())
+    })
+    .await;
+    assert_eq!(gateway.access_log(), "");
+}

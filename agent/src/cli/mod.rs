@@ -10,7 +10,7 @@ use crate::{
     start, telemetry,
     usage::{self, UsageArgs},
 };
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{
     io::{self, Write as _},
     net::IpAddr,
@@ -79,6 +79,13 @@ pub(crate) enum Command {
 /// In the working directory, beside `.env`.
 pub(crate) const DEFAULT_STATE: &str = ".attach";
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AccessLogTo {
+    Stdout,
+    /// Nowhere. Refusals are kept for `explain` all the same.
+    Off,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Address to listen on
@@ -111,6 +118,9 @@ pub(crate) struct ServeArgs {
     /// Threads that serve requests [default: one for each core]
     #[arg(long)]
     pub(crate) workers: Option<NonZeroUsize>,
+    /// Where the access log goes, a JSON line for each request
+    #[arg(long, value_name = "WHERE", default_value = "stdout")]
+    pub(crate) access_log: AccessLogTo,
     /// Seconds that open answers may go on after a signal to stop
     #[arg(long, default_value_t = 60)]
     pub(crate) grace: u64,

@@ -11,7 +11,10 @@ mod incumbent;
 pub(crate) use bundle::{BundleOrigin, Host, complete};
 pub(crate) use environment::Environment;
 
-use crate::{cli::ServeArgs, tls::TlsFiles};
+use crate::{
+    cli::{AccessLogTo, ServeArgs},
+    tls::TlsFiles,
+};
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -35,6 +38,7 @@ pub(crate) struct Settings {
     /// How long open answers may go on after a signal to stop.
     pub(crate) grace: Duration,
     pub(crate) max_request_bytes: usize,
+    pub(crate) access_log: AccessLogTo,
     pub(crate) origin: BundleOrigin,
     pub(crate) auth_config: AuthConfig,
 }
@@ -120,6 +124,7 @@ impl Settings {
                 workers: workers(args),
                 grace: Duration::from_secs(args.grace),
                 max_request_bytes,
+                access_log: args.access_log,
                 origin,
                 auth_config: AuthConfig {
                     domain: environment.get("AUTH0_DOMAIN").map(str::to_owned),
