@@ -12,7 +12,14 @@ use crate::{
 };
 use attach_proto::{usage::UsageEvent, v1};
 use prost::Message as _;
-use std::{collections::VecDeque, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::Future as _,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -90,7 +97,12 @@ impl Settler {
             waiting.push(waiters);
         }
         for (store, of_store) in settlements {
-            settling.spawn_local(async move { store.settle(of_store).await });
+            let mut settlement = Box::pin(async move { store.settle(of_store).await });
+            // A store in memory is done at once, and needs no task.
+            let now = settlement.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            if now.is_pending() {
+                settling.spawn_local(settlement);
+            }
         }
     }
 }
