@@ -52,7 +52,8 @@ create table identity_provider (
     project_claim text not null default '',
     forwarded_claims text[] not null default '{}',
     version bigint not null,
-    primary key (tenant_id, id)
+    primary key (tenant_id, id),
+    unique (tenant_id, id, issuer)
 );
 
 -- Apart, because one issuer and audience must lead to exactly one tenant, in whatever pool.
@@ -62,7 +63,9 @@ create table identity_audience (
     issuer text not null,
     audience text not null check (audience <> ''),
     primary key (tenant_id, provider_id, audience),
-    foreign key (tenant_id, provider_id) references identity_provider on delete cascade
+    -- The provider's own issuer: under another name an audience would slip past the index below.
+    foreign key (tenant_id, provider_id, issuer) references identity_provider (tenant_id, id, issuer)
+        on update cascade on delete cascade
 );
 -- Without the final slash: which form counts is known only from the issuer's metadata.
 create unique index identity_audience_leads_to_one_tenant on identity_audience (rtrim(issuer, '/'), audience);

@@ -82,7 +82,7 @@ pub(crate) const DEFAULT_STATE: &str = ".attach";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AccessLogTo {
     Stdout,
-    /// Nowhere. Refusals are kept for `explain` all the same.
+    // Refusals are kept for `explain` all the same.
     Off,
 }
 

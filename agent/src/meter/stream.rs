@@ -282,7 +282,8 @@ impl MeteredBody {
 
     fn poll_engine(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some((engine, _)) = &mut self.engine else {
-            self.phase = Phase::Ended;
+            // Given up: whatever the caller does not have yet does not come.
+            self.stop_short(EngineFault::Broken);
             return Poll::Ready(());
         };
         match engine.poll_frame(context) {

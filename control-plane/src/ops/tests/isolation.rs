@@ -122,6 +122,15 @@ async fn one_issuer_and_audience_lead_to_one_tenant() {
     insert("acme", "https://login.example/").unwrap();
     let second = insert("globex", "https://login.example").unwrap_err();
     assert!(second.contains("identity_audience_leads_to_one_tenant"), "{second}");
+
+    insert("globex", "https://other.example").unwrap();
+    for (table, id) in [("identity_provider", "id"), ("identity_audience", "provider_id")] {
+        let moved = world.test.as_superuser(&format!(
+            "update {table} set issuer = 'https://login.example' where tenant_id = 'globex' and {id} = 'idp'"
+        ));
+        let refused = moved.unwrap_err();
+        assert!(refused.contains("violates"), "{table}: {refused}");
+    }
 }
 
 #[tokio::test]
