@@ -12,7 +12,7 @@ use crate::{
     identify::{Identifier, Issuers},
     metrics::Metrics,
     own_routes::OwnRoutes,
-    peer::Peer,
+    peer::{Fate, Peer, Peers},
     pipeline::Pipeline,
     route::Engines,
     settings::AuthConfig,
@@ -23,14 +23,16 @@ use crate::{
 };
 use attach_proto::id::AgentId;
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use std::{
     convert::Infallible,
+    future::{Future as _, poll_fn},
     net::TcpListener,
     pin::pin,
     rc::{Rc, Weak},
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 use tokio::{
@@ -40,10 +42,6 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-/// How long a connection may take for the head of its next request, idle time included: a little above what SDKs
-/// and balancers keep idle connections for (60 s), so that the caller is the one who closes.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// A request's head. 64 KiB takes the largest tokens that identity providers make, and is read before anyone is known.
 const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -118,16 +116,23 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
     let chores = tokio::task::spawn_local(chores(Rc::downgrade(&pipeline), pool));
 
     let connections = TaskTracker::new();
-    accept(&listener, shared.tls.as_ref(), &pipeline, &connections, &shared.stop, &shared.abort).await;
+    let peers = Rc::new(Peers::default());
+    let looks = tokio::task::spawn_local({
+        let peers = Rc::clone(&peers);
+        async move { peers.look_after().await }
+    });
+    accept(&listener, shared.tls.as_ref(), &pipeline, &connections, &peers, &shared.stop).await;
 
     // No more connections are taken; the kernel sends new ones to whoever listens now.
     drop(listener);
     connections.close();
+    peers.tell(Fate::Leave);
     tokio::select! {
         () = connections.wait() => {}
         () = shared.abort.cancelled() => {}
         () = tokio::time::sleep(shared.grace) => shared.abort.cancel(),
     }
+    peers.tell(Fate::Gone);
     if !connections.is_empty() {
         tracing::warn!(
             "{} connections are still open after the grace period and are closed",
@@ -139,6 +144,7 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
     pipeline.admitter.close();
     let _ = settler.await;
     chores.abort();
+    looks.abort();
     Ok(())
 }
 
@@ -147,8 +153,8 @@ async fn accept(
     tls: Option<&TlsAcceptor>,
     pipeline: &Rc<Pipeline>,
     connections: &TaskTracker,
+    peers: &Peers,
     stop: &CancellationToken,
-    abort: &CancellationToken,
 ) {
     /// After running out of file descriptors, time for some to be closed.
     const PAUSE: Duration = Duration::from_millis(50);
@@ -172,17 +178,17 @@ async fn accept(
         };
         // Else the last piece of a stream waits for the caller's delayed acknowledgement, up to 40 ms.
         let _ = stream.set_nodelay(true);
-        let Ok(peer) = Peer::of(&stream) else { continue };
-        let (pipeline, stop, abort) = (Rc::clone(pipeline), stop.clone(), abort.clone());
+        let Ok(peer) = peers.enter(&stream) else { continue };
+        let pipeline = Rc::clone(pipeline);
         match tls.cloned() {
             None => {
-                connections.spawn_local(connection(stream, peer, pipeline, stop, abort));
+                connections.spawn_local(connection(stream, peer, pipeline));
             }
             Some(tls) => {
                 connections.spawn_local(async move {
                     // Who speaks no TLS, or too slowly, is nobody's caller.
                     if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-                        connection(stream, peer, pipeline, stop, abort).await;
+                        connection(stream, peer, pipeline).await;
                     }
                 });
             }
@@ -194,8 +200,6 @@ async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     peer: Peer,
     pipeline: Rc<Pipeline>,
-    stop: CancellationToken,
-    abort: CancellationToken,
 ) {
     let _counted = Counted::new(&pipeline.metrics);
     let service = service_fn(|request| {
@@ -206,25 +210,24 @@ async fn connection(
             Ok::<_, Infallible>(answer.map(|body| body.counted(in_progress)))
         }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+    let connection =
+        http1::Builder::new().max_buf_size(MAX_HEAD_BYTES).serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    tokio::select! {
+    let mut is_leaving = false;
+    poll_fn(|context| {
+        match peer.fate(context) {
+            Fate::Stay => {}
+            Fate::Leave if is_leaving => {}
+            Fate::Leave => {
+                is_leaving = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            Fate::Gone => return Poll::Ready(()),
+        }
         // How a caller's connection ends is no event of ours: its requests tell their own story.
-        _ = connection.as_mut() => return,
-        () = peer.gone() => return,
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
-    }
-    tokio::select! {
-        _ = connection => {}
-        () = peer.gone() => {}
-        // Half a head is no request.
-        () = peer.idle() => {}
-        () = abort.cancelled() => {}
-    }
+        connection.as_mut().poll(context).map(drop)
+    })
+    .await;
 }
 
 struct Counted(prometheus_client::metrics::gauge::Gauge);
