@@ -148,11 +148,8 @@ fn stamp(headers: &mut HeaderMap, from_caller: &HeaderMap, principal: &Principal
 
 /// The first half of a hash of who and with what, as Attach Gateway makes it: SHA-256 of `sub:User-Agent`.
 fn session(subject: &str, from_caller: &HeaderMap) -> [u8; SESSION_CHARACTERS] {
-    let mut hash = digest::Context::new(&SHA256);
-    hash.update(subject.as_bytes());
-    hash.update(b":");
-    hash.update(from_caller.get(header::USER_AGENT).map_or(&[], HeaderValue::as_bytes));
-    let hash = hash.finish();
+    let user_agent = from_caller.get(header::USER_AGENT).map_or(&[][..], HeaderValue::as_bytes);
+    let hash = digest::digest(&SHA256, &[subject.as_bytes(), b":", user_agent].concat());
     let mut characters = [0; SESSION_CHARACTERS];
     for (pair, byte) in characters.chunks_exact_mut(2).zip(hash.as_ref()) {
         pair.copy_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 15)]);

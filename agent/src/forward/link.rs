@@ -2,8 +2,14 @@
 //!
 //! hyper would have a connection be a task of its own. Here it is polled in the task of the request that uses it: what
 //! an engine sent in one go is read and sent on in one go, and no piece waits for another task's turn.
+//!
+//! So whatever the halves of a connection tell each other comes of driving it, in that very task. They are polled with
+//! wakers that wake nobody, or each word between them would have the task polled once more; only the socket wakes it.
 
-use super::pool::Pool;
+use super::{
+    pool::Pool,
+    socket::{Readiness, Socket},
+};
 use crate::{dial::Connection, snapshot::Engine};
 use bytes::Bytes;
 use http::{Request, Response};
@@ -16,24 +22,36 @@ use hyper::{
         http1::{self, SendRequest},
     },
 };
-use hyper_util::rt::TokioIo;
 use std::{
     future::{Future as _, poll_fn},
     pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
 };
 
 pub(crate) type Body = Full<Bytes>;
 
-/// `None` once it has ended.
-type Running = Option<Pin<Box<http1::Connection<TokioIo<Connection>, Body>>>>;
-
 /// Dropping it closes the connection, which is how an engine learns that nobody waits any more.
 pub(super) struct Link {
     sender: SendRequest<Body>,
-    connection: Running,
+    connection: Driven,
 }
+
+/// The half of a connection that reads and writes.
+struct Driven {
+    /// `None` once it has ended.
+    running: Option<Pin<Box<http1::Connection<Socket, Body>>>>,
+    readiness: Arc<Readiness>,
+    nudge: Arc<Nudge>,
+    waker: Waker,
+}
+
+/// That a request was handed in or a piece of the body taken, so that there is something to do for the connection; or
+/// that hyper wants to go on, but let others have a turn first.
+struct Nudge(AtomicBool);
 
 /// The body of an engine's answer, with the connection that it comes by.
 pub(crate) struct EngineBody {
@@ -45,8 +63,12 @@ pub(crate) struct EngineBody {
 
 impl Link {
     pub(super) async fn new(connection: Connection) -> hyper::Result<Self> {
-        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(connection)).await?;
-        Ok(Self { sender, connection: Some(Box::pin(connection)) })
+        let (socket, readiness) = Socket::new(connection);
+        let (sender, connection) = http1::Builder::new().handshake(socket).await?;
+        let nudge = Arc::new(Nudge(AtomicBool::new(true)));
+        let waker = Waker::from(Arc::clone(&nudge));
+        let connection = Driven { running: Some(Box::pin(connection)), readiness, nudge, waker };
+        Ok(Self { sender, connection })
     }
 
     /// Sends and waits for the head of the answer.
@@ -57,36 +79,52 @@ impl Link {
         let mut answer = pin!(self.sender.try_send_request(request));
         let connection = &mut self.connection;
         poll_fn(|context| {
-            drive(connection, context);
-            answer.as_mut().poll(context)
+            connection.drive(context.waker());
+            answer.as_mut().poll(&mut nobody())
         })
         .await
     }
 
-    /// Whether it can take a request, once it is known.
-    pub(super) async fn is_ready(&mut self) -> bool {
-        poll_fn(|context| {
-            drive(&mut self.connection, context);
-            self.sender.poll_ready(context)
-        })
-        .await
-        .is_ok()
-    }
-
-    /// Whether the engine has not closed it, as far as this core has heard.
-    pub(super) fn is_open(&mut self) -> bool {
-        drive(&mut self.connection, &mut Context::from_waker(Waker::noop()));
-        self.connection.is_some() && !self.sender.is_closed()
+    /// Whether it can take a request now, as far as this core has heard from the engine.
+    pub(super) fn is_ready(&mut self) -> bool {
+        self.connection.drive(Waker::noop());
+        self.connection.running.is_some()
+            && matches!(self.sender.poll_ready(&mut nobody()), Poll::Ready(Ok(())))
     }
 }
 
-/// Reads and writes what can be. How a connection ends reaches the request that waits on it.
-fn drive(connection: &mut Running, context: &mut Context<'_>) {
-    if let Some(running) = connection
-        && running.as_mut().poll(context).is_ready()
-    {
-        *connection = None;
+impl Driven {
+    /// Reads and writes what can be; `task` is woken when more can. How a connection ends reaches the request that waits
+    /// on it.
+    fn drive(&mut self, task: &Waker) {
+        let Some(running) = &mut self.running else { return };
+        self.readiness.wakes(task);
+        // Both, or what is left would be done again for nothing.
+        if !(self.readiness.take() | self.nudge.take()) {
+            return;
+        }
+        if running.as_mut().poll(&mut Context::from_waker(&self.waker)).is_ready() {
+            self.running = None;
+        } else if self.nudge.0.load(Ordering::Relaxed) {
+            task.wake_by_ref();
+        }
     }
+}
+
+impl Nudge {
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Wake for Nudge {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn nobody() -> Context<'static> {
+    Context::from_waker(Waker::noop())
 }
 
 impl EngineBody {
@@ -98,12 +136,12 @@ impl EngineBody {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let read = Pin::new(&mut self.incoming).poll_frame(context);
+        let read = Pin::new(&mut self.incoming).poll_frame(&mut nobody());
         if read.is_ready() {
             return read;
         }
-        drive(&mut self.link.connection, context);
-        Pin::new(&mut self.incoming).poll_frame(context)
+        self.link.connection.drive(context.waker());
+        Pin::new(&mut self.incoming).poll_frame(&mut nobody())
     }
 
     /// The answer was read to its end: the connection may serve again.

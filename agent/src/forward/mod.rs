@@ -3,6 +3,7 @@
 pub(crate) mod headers;
 mod link;
 mod pool;
+mod socket;
 
 pub(crate) use link::EngineBody;
 pub(crate) use pool::Pool;

@@ -58,7 +58,7 @@ impl Pool {
         engine: &Engine,
         request: impl Fn() -> Request<Body>,
     ) -> Result<(response::Parts, EngineBody), SendFault> {
-        if let Some(mut link) = self.take_idle(&engine.origin).await {
+        if let Some(mut link) = self.take_idle(&engine.origin) {
             let sent = Instant::now();
             match link.send(request()).await {
                 Ok(response) => {
@@ -75,27 +75,36 @@ impl Pool {
                 }
             }
         }
+        // Boxed: it is rare, and would make each request's future larger.
+        Box::pin(self.send_on_new(engine, request())).await
+    }
+
+    async fn send_on_new(
+        &self,
+        engine: &Engine,
+        request: Request<Body>,
+    ) -> Result<(response::Parts, EngineBody), SendFault> {
         let upstream = &engine.upstream;
         let connection = dial(&upstream.url, upstream.timeouts.connect, &self.tls).await?;
         let mut link = Link::new(connection).await.map_err(SendFault::Broken)?;
-        let answer = link.send(request()).await;
+        let answer = link.send(request).await;
         let (head, incoming) = answer.map_err(|failed| SendFault::Broken(failed.into_error()))?.into_parts();
         Ok((head, EngineBody::new(incoming, link, self.clone(), engine)))
     }
 
-    async fn take_idle(&self, origin: &str) -> Option<Link> {
+    fn take_idle(&self, origin: &str) -> Option<Link> {
+        let mut pool = self.idle.borrow_mut();
+        let idle = pool.get_mut(origin)?;
         loop {
-            let Idle { mut link, since } = self.idle.borrow_mut().get_mut(origin)?.pop()?;
-            if since.elapsed() < MAX_IDLE && link.is_ready().await {
+            let Idle { mut link, since } = idle.pop()?;
+            if since.elapsed() < MAX_IDLE && link.is_ready() {
                 return Some(link);
             }
         }
     }
 
-    pub(super) fn take_back(&self, origin: Arc<str>, mut link: Link) {
-        if !link.is_open() {
-            return;
-        }
+    /// Whether it can serve again is looked at when it is taken.
+    pub(super) fn take_back(&self, origin: Arc<str>, link: Link) {
         let mut pool = self.idle.borrow_mut();
         let idle = pool.entry(origin).or_default();
         if idle.len() < MAX_IDLE_CONNECTIONS {
@@ -106,7 +115,7 @@ impl Pool {
     /// Closes what has been idle for too long.
     pub(crate) fn sweep(&self) {
         self.idle.borrow_mut().retain(|_, idle| {
-            idle.retain_mut(|idle| idle.since.elapsed() < MAX_IDLE && idle.link.is_open());
+            idle.retain_mut(|idle| idle.since.elapsed() < MAX_IDLE && idle.link.is_ready());
             !idle.is_empty()
         });
     }
