@@ -44,6 +44,7 @@ mod start;
 mod telemetry;
 mod tls;
 mod usage;
+mod within;
 
 /// Runs the command line, and gives the process's exit code.
 pub fn main() -> std::process::ExitCode {

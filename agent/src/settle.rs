@@ -15,6 +15,7 @@ use prost::Message as _;
 use std::{
     collections::VecDeque,
     future::Future as _,
+    pin::pin,
     rc::Rc,
     sync::Arc,
     task::{Context, Waker},
@@ -23,6 +24,7 @@ use std::{
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
+    time::Instant,
 };
 
 /// Tickets taken in one go. Beyond this the spool is told first, so that the earliest do not wait for the latest.
@@ -30,6 +32,10 @@ const BATCH: usize = 256;
 
 /// How long the end of the process waits for the quota stores. Their own call budget is 20 ms.
 const LAST_SETTLEMENTS: Duration = Duration::from_secs(1);
+
+/// How long an answer's end waits for its usage event. A commit takes well under a millisecond; a disk that stalls for
+/// a second is out of order, and the caller should not wait for it to mend.
+const DURABLE_WAIT: Duration = Duration::from_secs(1);
 
 /// The answer's end waits on the other side; `None` when nobody does.
 type Waiter = Option<oneshot::Sender<Result<(), SpoolFault>>>;
@@ -49,6 +55,8 @@ impl Settler {
         let mut waiting = Waiting::default();
         let mut settling = JoinSet::new();
         let mut is_open = true;
+        // One timer for all that wait: it is looked at when it fires, and moved then.
+        let mut patience = pin!(tokio::time::sleep(DURABLE_WAIT));
         while is_open || !waiting.is_empty() {
             tokio::select! {
                 biased;
@@ -58,6 +66,10 @@ impl Settler {
                     while settling.try_join_next().is_some() {}
                 }
                 report = self.reports.next(), if !waiting.is_empty() => waiting.resolve(&report),
+                () = patience.as_mut(), if !waiting.is_empty() => {
+                    let next = waiting.give_up(Instant::now());
+                    patience.as_mut().reset(next);
+                }
             }
         }
         // What the quota store does not take by now lapses there by itself.
@@ -94,7 +106,9 @@ impl Settler {
                 tracing::error!("{} usage events could not be queued: {error}", entries.len());
                 refuse(waiters.split_off(waiters.len() - entries.len()));
             }
-            waiting.push(waiters);
+            if !waiters.is_empty() {
+                waiting.push(waiters);
+            }
         }
         for (store, of_store) in settlements {
             let mut settlement = Box::pin(async move { store.settle(of_store).await });
@@ -120,27 +134,55 @@ fn refuse(waiters: Vec<Waiter>) {
 /// Who waits for which event, in the order in which this core pushed them.
 #[derive(Default)]
 struct Waiting {
-    waiters: VecDeque<Waiter>,
+    batches: VecDeque<Batch>,
     /// Events whose fate is known.
     resolved: u64,
 }
 
+struct Batch {
+    waiters: VecDeque<Waiter>,
+    since: Instant,
+    /// They have waited long enough and were told; what becomes of their events nobody hears.
+    is_given_up: bool,
+}
+
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.waiters.is_empty()
+        self.batches.is_empty()
     }
 
     fn push(&mut self, waiters: Vec<Waiter>) {
-        self.waiters.extend(waiters);
+        let batch = Batch { waiters: waiters.into(), since: Instant::now(), is_given_up: false };
+        self.batches.push_back(batch);
     }
 
     fn resolve(&mut self, report: &Report) {
-        while self.resolved < report.up_to {
-            let Some(waiter) = self.waiters.pop_front() else { break };
-            self.resolved += 1;
-            if let Some(waiter) = waiter {
-                let _ = waiter.send(report.result);
+        while let Some(batch) = self.batches.front_mut() {
+            while self.resolved < report.up_to {
+                let Some(waiter) = batch.waiters.pop_front() else { break };
+                self.resolved += 1;
+                if let Some(waiter) = waiter {
+                    let _ = waiter.send(report.result);
+                }
             }
+            if !batch.waiters.is_empty() {
+                return;
+            }
+            self.batches.pop_front();
         }
+    }
+
+    /// Whoever has waited long enough hears that its event is not known to be durable. Returns when the next will have.
+    fn give_up(&mut self, now: Instant) -> Instant {
+        for batch in self.batches.iter_mut().filter(|batch| !batch.is_given_up) {
+            let deadline = batch.since + DURABLE_WAIT;
+            if deadline > now {
+                return deadline;
+            }
+            batch.is_given_up = true;
+            // Their places stay, so that the count of events goes on.
+            batch.waiters.iter_mut().for_each(|waiter| drop(waiter.take()));
+        }
+        now + DURABLE_WAIT
     }
 }

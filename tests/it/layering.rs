@@ -11,6 +11,7 @@ use std::{
 /// The agent's modules, from the ones that know nothing to the one that knows everything.
 const ORDER: &[&str] = &[
     "clock",
+    "within",
     "json_edit",
     "roots",
     "peer",

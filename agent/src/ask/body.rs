@@ -1,18 +1,19 @@
 //! The request's body, whole and bounded.
 
+use crate::within::within;
 use bytes::{Bytes, BytesMut};
-use http_body::Body as _;
-use http_body_util::BodyExt as _;
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use std::{
-    future::Future as _,
+    future::poll_fn,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Waker},
     time::Duration,
 };
-use tokio::time::Instant;
 
 /// How long a caller may pause while it sends its body. Thirty seconds is what a bad mobile link recovers in.
 const BODY_IDLE: Duration = Duration::from_secs(30);
@@ -98,6 +99,14 @@ fn machine_memory() -> Option<usize> {
 
 /// Reads it all. What it takes of the budget is held by the [`Room`], for as long as the bytes live.
 pub(crate) async fn collect(
+    body: Incoming,
+    limit: usize,
+    budget: &BodyBudget,
+) -> Result<(Bytes, Room), BodyFault> {
+    within(BODY_TOTAL, collect_all(body, limit, budget)).await.unwrap_or(Err(BodyFault::TooSlow))
+}
+
+async fn collect_all(
     mut body: Incoming,
     limit: usize,
     budget: &BodyBudget,
@@ -109,10 +118,9 @@ pub(crate) async fn collect(
     // Room is taken as bytes come: a length that is only promised shall not keep others out.
     let expected = declared.and_then(Result::ok).unwrap_or(0);
     let mut room = budget.take(0).ok_or(BodyFault::NoRoom)?;
-    let deadline = Instant::now() + BODY_TOTAL;
     let mut whole: Option<Bytes> = None;
     let mut rest = BytesMut::new();
-    while let Some(frame) = next_frame(&mut body, deadline).await? {
+    while let Some(frame) = next_frame(&mut body).await? {
         let Ok(data) = frame.into_data() else { continue };
         let length = whole.as_ref().map_or(0, Bytes::len) + rest.len() + data.len();
         if length > limit {
@@ -137,20 +145,12 @@ pub(crate) async fn collect(
     Ok((bytes, room))
 }
 
-async fn next_frame(
-    body: &mut Incoming,
-    deadline: Instant,
-) -> Result<Option<http_body::Frame<Bytes>>, BodyFault> {
-    // The usual body is here already: no timer for it.
-    let mut frame = body.frame();
-    let now =
-        std::future::poll_fn(|context| std::task::Poll::Ready(std::pin::Pin::new(&mut frame).poll(context)));
-    let polled = match now.await {
-        std::task::Poll::Ready(polled) => polled,
-        std::task::Poll::Pending => tokio::time::timeout_at(deadline.min(Instant::now() + BODY_IDLE), frame)
-            .await
-            .map_err(|_| BodyFault::TooSlow)?,
-    };
+/// The body comes by the connection in whose task this is polled, just before: a waker of its own would have that task
+/// polled once more for each piece.
+async fn next_frame(body: &mut Incoming) -> Result<Option<Frame<Bytes>>, BodyFault> {
+    let mut nobody = Context::from_waker(Waker::noop());
+    let frame = poll_fn(|_| Pin::new(&mut *body).poll_frame(&mut nobody));
+    let polled = within(BODY_IDLE, frame).await.ok_or(BodyFault::TooSlow)?;
     polled.transpose().map_err(|_| BodyFault::Broken)
 }
 

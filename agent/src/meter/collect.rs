@@ -1,9 +1,10 @@
 //! An answer in one piece, collected whole while it is small.
 
-use super::{End, MeteredBody, Reading, Scanner, Wire, recorded, wire_of};
+use super::{End, MeteredBody, Reading, Scanner, Wire, wire_of};
 use crate::{
     forward::{Answer, EngineFault},
     refusal::Refusal,
+    within::within,
 };
 use attach_proto::{bundle::Durability, usage::Outcome};
 use bytes::{Bytes, BytesMut};
@@ -72,7 +73,7 @@ pub(crate) async fn collect(mut answer: Answer) -> Result<Collected, Refusal> {
     let durability = ticket.durability();
     let must_be_recorded = succeeded && ticket.ask().route().operation.is_metered();
     let durable = ticket.settle(outcome);
-    if must_be_recorded && !recorded(durable).await && durability == Durability::Strict {
+    if must_be_recorded && !matches!(durable.await, Ok(Ok(()))) && durability == Durability::Strict {
         return Err(Refusal::NotRecorded);
     }
     Ok(Collected::Whole { head, body: whole, reading })
@@ -93,17 +94,17 @@ fn pass(answer: Answer, scanner: Option<Scanner>, begun: Bytes) -> Collected {
 async fn next_data(answer: &mut Answer) -> Result<Option<Bytes>, Refusal> {
     loop {
         let frame = poll_fn(|context| answer.body.poll_frame(context));
-        let fault = match tokio::time::timeout(answer.timeouts.between_bytes, frame).await {
-            Ok(None) => return Ok(None),
-            Ok(Some(Ok(frame))) => match frame.into_data() {
+        let fault = match within(answer.timeouts.between_bytes, frame).await {
+            Some(None) => return Ok(None),
+            Some(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) => return Ok(Some(data)),
                 Err(_trailers) => continue,
             },
-            Ok(Some(Err(error))) => {
+            Some(Some(Err(error))) => {
                 tracing::warn!("the engine's answer broke off: {error}");
                 EngineFault::Broken
             }
-            Err(_elapsed) => EngineFault::TimedOut,
+            None => EngineFault::TimedOut,
         };
         let refusal = Refusal::Engine(fault);
         answer.ticket.failed(refusal.status().as_u16(), fault.outcome());

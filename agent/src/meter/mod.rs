@@ -21,21 +21,10 @@ pub(crate) use stream::{Interrupted, MeteredBody};
 pub(crate) use tails::LengthEnd;
 
 use crate::{
-    admit::Durable,
     ask::{Dialect, Operation},
     forward::Answer,
 };
 use http::header::CONTENT_TYPE;
-use std::time::Duration;
-
-/// How long an end marker waits for its usage event. A commit takes well under a millisecond; a disk that stalls for
-/// a second is out of order, and the caller should not wait for it to mend.
-const DURABLE_WAIT: Duration = Duration::from_secs(1);
-
-/// Whether the event became durable in time.
-async fn recorded(durable: Durable) -> bool {
-    matches!(tokio::time::timeout(DURABLE_WAIT, durable).await, Ok(Ok(Ok(()))))
-}
 
 /// How the bytes of this answer are to be read; `None` for what carries no usage.
 fn wire_of(answer: &Answer) -> Option<Wire> {

@@ -4,7 +4,7 @@
 //! ends in an error, however cleanly the engine closed it. Dropping the body (the caller hung up) closes the
 //! connection to the engine, which then stops, and settles the ticket.
 
-use super::{DURABLE_WAIT, End, LengthEnd, Scanner, silence::Silence};
+use super::{End, LengthEnd, Scanner, silence::Silence};
 use crate::{
     admit::{Durable, STEP, StoreFault, Ticket},
     forward::{EngineBody, EngineFault},
@@ -21,7 +21,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 type Extension = Pin<Box<dyn Future<Output = (crate::admit::Reservation, Result<bool, StoreFault>)>>>;
 
@@ -47,7 +47,6 @@ enum Phase {
     /// The end marker is here; it leaves when the usage event is durable.
     Recording {
         durable: Durable,
-        deadline: Pin<Box<Sleep>>,
         durability: Durability,
         end: Ending,
     },
@@ -156,8 +155,7 @@ impl MeteredBody {
             ticket.read(scanner.reading());
         }
         let durability = ticket.durability();
-        let deadline = Box::pin(tokio::time::sleep(DURABLE_WAIT));
-        self.phase = Phase::Recording { durable: ticket.settle(outcome), deadline, durability, end };
+        self.phase = Phase::Recording { durable: ticket.settle(outcome), durability, end };
     }
 
     fn recorded(&mut self, is_durable: bool) {
@@ -352,14 +350,8 @@ impl Body for MeteredBody {
                         ready!(this.poll_engine(context));
                     }
                 }
-                Phase::Recording { durable, deadline, .. } => {
-                    let is_durable = match Pin::new(durable).poll(context) {
-                        Poll::Ready(result) => matches!(result, Ok(Ok(()))),
-                        Poll::Pending => {
-                            ready!(deadline.as_mut().poll(context));
-                            false
-                        }
-                    };
+                Phase::Recording { durable, .. } => {
+                    let is_durable = matches!(ready!(Pin::new(durable).poll(context)), Ok(Ok(())));
                     this.recorded(is_durable);
                 }
                 Phase::Trailing => ready!(this.poll_engine(context)),
