@@ -11,7 +11,8 @@ use std::{rc::Rc, sync::Arc};
 #[derive(Debug)]
 pub(crate) struct Grant {
     principal: Rc<Principal>,
-    ask: Ask,
+    /// Boxed, because each stage hands it on.
+    ask: Box<Ask>,
     model: Option<GrantedModel>,
     snapshot: Arc<Snapshot>,
 }
@@ -58,7 +59,7 @@ impl Grant {
 
 pub(crate) fn authorize(
     principal: Rc<Principal>,
-    ask: Ask,
+    ask: Box<Ask>,
     snapshot: Arc<Snapshot>,
 ) -> Result<Grant, Forbidden> {
     let model = match ask.model() {

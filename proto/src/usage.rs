@@ -146,15 +146,15 @@ impl From<UsageEvent> for v1::UsageEvent {
             duration,
         } = event;
         Self {
-            event_id: event_id.to_string(),
+            event_id: event_id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned(),
             occurred_at: Some(timestamp(occurred_at)),
-            tenant: tenant.to_string(),
-            pool: pool.as_ref().map(PoolId::to_string).unwrap_or_default(),
-            agent: agent.to_string(),
+            tenant: tenant.into(),
+            pool: pool.map(Into::into).unwrap_or_default(),
+            agent: agent.into(),
             request_id,
             operation: operation.into_owned(),
             dialect: dialect.into_owned(),
-            model: model.as_ref().map(ModelName::to_string).unwrap_or_default(),
+            model: model.map(Into::into).unwrap_or_default(),
             stream,
             principal: Some(principal.into()),
             measures: measures.into_iter().map(Into::into).collect(),
@@ -175,7 +175,7 @@ impl From<PrincipalSnapshot> for v1::PrincipalSnapshot {
             kind: v1::PrincipalKind::from(kind).into(),
             subject,
             issuer: issuer.unwrap_or_default(),
-            key: key.as_ref().map(KeyId::to_string).unwrap_or_default(),
+            key: key.map(Into::into).unwrap_or_default(),
             groups,
             project: project.unwrap_or_default(),
         }
@@ -220,8 +220,8 @@ impl From<Attempt> for v1::Attempt {
     fn from(attempt: Attempt) -> Self {
         let Attempt { upstream, engine_model, http_status, error } = attempt;
         Self {
-            upstream: upstream.to_string(),
-            engine_model: engine_model.as_ref().map(ModelName::to_string).unwrap_or_default(),
+            upstream: upstream.into(),
+            engine_model: engine_model.map(Into::into).unwrap_or_default(),
             http_status: http_status.unwrap_or_default().into(),
             error: error.map(Cow::into_owned).unwrap_or_default(),
         }

@@ -178,7 +178,8 @@ impl QuotaStore {
         }
         match self {
             Self::Local(store) => store.admit(ask),
-            Self::Redis(store) => store.admit(ask).await,
+            // Boxed: it would make each request's future larger, also of those with a store in memory.
+            Self::Redis(store) => Box::pin(store.admit(ask)).await,
         }
     }
 

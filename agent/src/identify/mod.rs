@@ -75,7 +75,8 @@ impl Identifier {
         } else {
             let token = token_text(credential)?;
             let Verified { principal, valid_until, keys, generation } =
-                verify(token, snapshot, &self.issuers, &self.clock).await?;
+                // Boxed: it is rare, and would make each request's future larger.
+                Box::pin(verify(token, snapshot, &self.issuers, &self.clock)).await?;
             (principal, valid_until, Some((keys, generation)))
         };
         let principal = Rc::new(principal);

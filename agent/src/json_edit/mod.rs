@@ -170,6 +170,9 @@ impl<'a> Reader<'_, 'a> {
 /// True when Go's `encoding/json` takes `name` for `key`: equal under Unicode simple case folding, by which `ſ` (U+017F)
 /// is an s and `K` (U+212A, the Kelvin sign) a k. No other character folds to an ASCII letter.
 fn folds_to(name: &str, key: &str) -> bool {
+    if name.is_ascii() {
+        return name.eq_ignore_ascii_case(key);
+    }
     let folded = name.chars().map(|letter| match letter {
         'ſ' => 's',
         '\u{212a}' => 'k',

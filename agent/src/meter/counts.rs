@@ -1,6 +1,8 @@
 //! Token counts, as engines state them.
 
-use super::members::{Members, Wanted};
+use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
 
 /// Above 2^53 a JSON number is not exact in most readers, so no engine means it.
 const MAX_COUNT: u64 = 1 << 53;
@@ -13,18 +15,6 @@ pub(super) const USAGE_LIMIT: usize = 16 * 1024;
 
 /// English text has about four bytes a token.
 const BYTES_PER_TOKEN: u64 = 4;
-
-const USAGE: &[Wanted] = &[
-    Wanted { key: "prompt_tokens", limit: COUNT_LIMIT },
-    Wanted { key: "completion_tokens", limit: COUNT_LIMIT },
-    Wanted { key: "input_tokens", limit: COUNT_LIMIT },
-    Wanted { key: "output_tokens", limit: COUNT_LIMIT },
-    Wanted { key: "cache_read_input_tokens", limit: COUNT_LIMIT },
-    Wanted { key: "cache_creation_input_tokens", limit: COUNT_LIMIT },
-    Wanted { key: "prompt_tokens_details", limit: 1024 },
-];
-
-const DETAILS: &[Wanted] = &[Wanted { key: "cached_tokens", limit: COUNT_LIMIT }];
 
 /// What an answer has told of its consumption up to now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,10 +31,8 @@ pub(crate) struct Reading {
     pub(crate) engine_error: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Counts {
-    usage: Members,
-    details: Members,
     input: Option<u64>,
     output: Option<u64>,
     cached: Option<u64>,
@@ -55,38 +43,21 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn new() -> Self {
-        Self {
-            usage: Members::new(USAGE),
-            details: Members::new(DETAILS),
-            input: None,
-            output: None,
-            cached: None,
-            cache_read: None,
-            cache_written: None,
-            engine_error: false,
-        }
-    }
-
     /// Takes a `usage` object of OpenAI or Anthropic. `output` is false for Anthropic's `message_start`, whose
     /// `output_tokens` is a placeholder.
     pub(super) fn take_usage(&mut self, raw: &[u8], output: bool) {
-        self.usage.reset();
-        if self.usage.feed(raw).is_none() {
+        let mut usage = Usage::default();
+        if each_member(raw, |key, value| usage.take(key, value)).is_none() {
             return;
         }
-        let count = |key| self.usage.get(key).and_then(count);
-        said(&mut self.input, count("prompt_tokens").or(count("input_tokens")));
+        said(&mut self.input, usage.prompt.or(usage.input));
         if output {
-            said(&mut self.output, count("completion_tokens").or(count("output_tokens")));
+            said(&mut self.output, usage.completion.or(usage.output));
         }
-        said(&mut self.cache_read, count("cache_read_input_tokens"));
-        said(&mut self.cache_written, count("cache_creation_input_tokens"));
-        if let Some(details) = self.usage.get("prompt_tokens_details") {
-            self.details.reset();
-            if self.details.feed(details).is_some() {
-                said(&mut self.cached, self.details.get("cached_tokens").and_then(self::count));
-            }
+        said(&mut self.cache_read, usage.cache_read);
+        said(&mut self.cache_written, usage.cache_written);
+        if usage.has_details {
+            said(&mut self.cached, usage.cached);
         }
     }
 
@@ -127,6 +98,68 @@ impl Counts {
             engine_error: self.engine_error,
         }
     }
+}
+
+/// The members of one `usage` object. Of a member that comes twice the last one counts, as every engine and client has
+/// it.
+#[derive(Debug, Default)]
+struct Usage {
+    prompt: Option<u64>,
+    input: Option<u64>,
+    completion: Option<u64>,
+    output: Option<u64>,
+    cache_read: Option<u64>,
+    cache_written: Option<u64>,
+    has_details: bool,
+    cached: Option<u64>,
+}
+
+impl Usage {
+    fn take(&mut self, key: &str, value: &str) {
+        let slot = match key {
+            "prompt_tokens" => &mut self.prompt,
+            "input_tokens" => &mut self.input,
+            "completion_tokens" => &mut self.completion,
+            "output_tokens" => &mut self.output,
+            "cache_read_input_tokens" => &mut self.cache_read,
+            "cache_creation_input_tokens" => &mut self.cache_written,
+            "prompt_tokens_details" => {
+                self.cached = None;
+                let take = |key: &str, value: &str| {
+                    if key == "cached_tokens" {
+                        self.cached = count(value.as_bytes());
+                    }
+                };
+                self.has_details = each_member(value.as_bytes(), take).is_some();
+                return;
+            }
+            _ => return,
+        };
+        *slot = count(value.as_bytes());
+    }
+}
+
+/// Calls `take` with each key of a JSON object and its value, both as they are written; `None` when it is no such object.
+fn each_member(object: &[u8], take: impl FnMut(&str, &str)) -> Option<()> {
+    struct Each<F>(F);
+    impl<'de, F: FnMut(&str, &str)> Visitor<'de> for Each<F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+            while let Some(key) = map.next_key::<&RawValue>()? {
+                let key = key.get();
+                let name = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key);
+                self.0(name, map.next_value::<&RawValue>()?.get());
+            }
+            Ok(())
+        }
+    }
+    let mut json = serde_json::Deserializer::from_slice(object);
+    json.deserialize_map(Each(take)).ok()
 }
 
 /// A later statement replaces an earlier one, but no zero replaces a count.

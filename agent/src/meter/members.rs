@@ -7,8 +7,8 @@ use memchr::{memchr2, memchr3, memrchr};
 /// Longer keys are none that anybody asks for.
 const MAX_KEY_BYTES: usize = 32;
 
-/// Up to here a string is looked through byte by byte: by measure the point where that costs as much as a search.
-const SHORT_STRING: usize = 16;
+/// Beyond this a string is searched.
+const SHORT_STRING: usize = 32;
 
 /// A top-level member that the caller wants.
 #[derive(Debug)]
@@ -151,7 +151,7 @@ impl Members {
                 At::Name | At::Colon | At::Value | At::After => {
                     next += 1;
                     match byte {
-                        b'"' => self.open_string(next - 1),
+                        b'"' => next = self.open_string(piece, next - 1),
                         b':' => self.open_value(next),
                         b',' => self.close_value(piece, next - 1),
                         b'{' | b'[' => {
@@ -246,19 +246,21 @@ impl Members {
         }
     }
 
-    fn open_string(&mut self, offset: usize) {
+    /// At a quote. Returns the offset of the first byte that was not read, as all these do.
+    fn open_string(&mut self, piece: &[u8], offset: usize) -> usize {
         if self.place.at != At::Name || !self.place.in_object() {
             self.place.at = At::Text;
-            return;
+            return self.string(piece, offset + 1);
         }
         if self.place.depth == 1 && self.mark_key.is_some() && !matches!(self.mark, Mark::Set(_)) {
             self.mark = Mark::Maybe(Spot { offset: Some(offset), place: self.place, seen: self.seen });
         }
         self.place.at = At::Key;
         self.key_length = 0;
+        self.string(piece, offset + 1)
     }
 
-    /// Reads within a string, and returns the offset of the first byte that was not read.
+    /// Reads within a string.
     fn string(&mut self, piece: &[u8], from: usize) -> usize {
         let rest = piece.get(from..).unwrap_or_default();
         match self.place.escape {
@@ -288,7 +290,12 @@ impl Members {
             && let Some((key, [b'"', ..])) = stop.and_then(|stop| rest.split_at_checked(stop))
         {
             self.close_key(key);
-            return from + key.len() + 1;
+            let next = from + key.len() + 1;
+            if piece.get(next) != Some(&b':') {
+                return next;
+            }
+            self.open_value(next + 1);
+            return next + 1;
         }
         let run = rest.get(..stop.unwrap_or(rest.len())).unwrap_or_default();
         if !run.is_empty() {
@@ -483,13 +490,30 @@ fn is_content_key(key: &[u8]) -> bool {
     }
 }
 
-/// The offset of the next quote or backslash. Most strings of an event are shorter than a search is worth.
+/// The offset of the next quote or backslash. Most strings of an event are shorter than a search is worth, so the first
+/// bytes are looked at eight at a time.
 fn string_stop(rest: &[u8]) -> Option<usize> {
-    let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
-    match rest.split_at_checked(SHORT_STRING) {
-        None => rest.iter().position(ends),
-        Some((near, far)) => {
-            near.iter().position(ends).or_else(|| memchr2(b'"', b'\\', far).map(|stop| SHORT_STRING + stop))
+    let (near, far) = rest.split_at(rest.len().min(SHORT_STRING));
+    let mut words = near.chunks_exact(8);
+    let mut before = 0;
+    for word in words.by_ref() {
+        let word = word.try_into().map_or(0, u64::from_le_bytes);
+        let ends = bytes_equal(word, b'"') | bytes_equal(word, b'\\');
+        if ends != 0 {
+            return Some(before + ends.trailing_zeros() as usize / 8);
         }
+        before += 8;
     }
+    let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
+    match words.remainder().iter().position(ends) {
+        Some(stop) => Some(before + stop),
+        None => memchr2(b'"', b'\\', far).map(|stop| near.len() + stop),
+    }
+}
+
+/// Marks the bytes of a word that equal `byte`, the first of them exactly (Hacker's Delight, 6-1).
+fn bytes_equal(word: u64, byte: u8) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let zero = word ^ (ONES * u64::from(byte));
+    zero.wrapping_sub(ONES) & !zero & (ONES << 7)
 }

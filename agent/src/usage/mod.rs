@@ -13,6 +13,7 @@ mod rollup;
 mod since;
 mod spool;
 mod store;
+mod summand;
 mod sums;
 mod table;
 mod writer;

@@ -36,7 +36,7 @@ impl Lines {
     pub(super) fn new() -> Self {
         Self {
             members: Members::new(WANTED).watching("done"),
-            counts: Counts::new(),
+            counts: Counts::default(),
             hold: Hold::new(),
             at_start: true,
             marked: false,

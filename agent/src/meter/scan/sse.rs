@@ -129,7 +129,7 @@ impl Sse {
             event: Event::default(),
             members: Members::new(wanted),
             message: Members::new(MESSAGE),
-            counts: Counts::new(),
+            counts: Counts::default(),
             hold: Hold::new(),
             identity: None,
             opened: Opened::default(),

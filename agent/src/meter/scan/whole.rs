@@ -27,7 +27,7 @@ impl Whole {
     pub(super) fn new() -> Self {
         Self {
             members: Members::new(WANTED),
-            counts: Counts::new(),
+            counts: Counts::default(),
             hold: Hold::new(),
             first: true,
             marked: false,
