@@ -17,6 +17,8 @@ use tokio::{net::TcpStream, task::LocalSet};
 pub(crate) enum Scenario {
     /// Small chats in one piece, 32 callers, as fast as they go.
     Requests,
+    /// The same, 256 callers.
+    ManyRequests,
     /// 32 streams of 64 tokens, as fast as they go.
     Chunks,
     /// 100 streams of 64 tokens, one each 5 ms.
@@ -24,11 +26,12 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 3] = [Self::Requests, Self::Chunks, Self::PacedChunks];
+    pub(crate) const ALL: [Self; 4] = [Self::Requests, Self::ManyRequests, Self::Chunks, Self::PacedChunks];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Requests => "Requests: small chats in one piece, 32 callers",
+            Self::ManyRequests => "Requests: small chats in one piece, 256 callers",
             Self::Chunks => "Chunks at saturation: 32 streams of 64 tokens",
             Self::PacedChunks => "Chunks at a pace: 100 streams, one token each 5 ms",
         }
@@ -38,12 +41,13 @@ impl Scenario {
         match self {
             Self::Requests | Self::Chunks => 32,
             Self::PacedChunks => 100,
+            Self::ManyRequests => 256,
         }
     }
 
     fn body(self) -> &'static str {
         match self {
-            Self::Requests => {
+            Self::Requests | Self::ManyRequests => {
                 r#"{"model":"tiny","max_tokens":100,"messages":[{"role":"user","content":"Tell me about the fox."}]}"#
             }
             Self::Chunks => {
@@ -58,7 +62,7 @@ impl Scenario {
     /// What is counted in one answer.
     fn units(self) -> u64 {
         match self {
-            Self::Requests => 1,
+            Self::Requests | Self::ManyRequests => 1,
             Self::Chunks | Self::PacedChunks => TOKENS as u64,
         }
     }

@@ -23,7 +23,8 @@ use load::{Load, Scenario};
 use std::{env, path::PathBuf, time::Duration};
 use target::Target;
 
-const ROUNDS: usize = 5;
+/// Many and short: what else the machine does then meets some rounds and not the median.
+const ROUNDS: usize = 11;
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -33,7 +34,7 @@ fn main() {
         ["proxy", port, upstream] => {
             proxy::run(port.parse().expect("a port"), upstream.parse().expect("a port"))
         }
-        [] => compare(Duration::from_secs(3), ""),
+        [] => compare(Duration::from_secs(1), ""),
         [seconds, rest @ ..] if rest.len() < 2 => {
             let length = Duration::from_secs(seconds.parse().expect("seconds for each measurement"));
             compare(length, rest.first().unwrap_or(&""));

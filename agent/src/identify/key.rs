@@ -180,7 +180,8 @@ fn has_roca_fingerprint(modulus: &[u8]) -> bool {
     })
 }
 
-/// An uncompressed point (SEC 1 section 2.3.3); the library refuses one that is not on the curve.
+/// An uncompressed point (SEC 1 section 2.3.3); the library refuses one that is not on the curve, or not as long as two
+/// coordinates.
 fn point(
     members: &Map<String, Value>,
     size: usize,
@@ -188,7 +189,7 @@ fn point(
 ) -> Result<ParsedPublicKey, KeyFault> {
     let mut point = vec![4];
     point.extend(exactly(members, "x", size)?);
-    point.extend(exactly(members, "y", size)?);
+    point.extend(decoded(members, "y")?);
     ParsedPublicKey::new(algorithm, point).map_err(|_| KeyFault::Invalid)
 }
 

@@ -73,7 +73,8 @@ impl Identifier {
             let (principal, valid_until) = holder(key, now)?;
             (principal, valid_until, None)
         } else {
-            let token = token_text(credential)?;
+            let token =
+                str::from_utf8(credential).map_err(|_| IdentityFault::Malformed { part: "not UTF-8" })?;
             let Verified { principal, valid_until, keys, generation } =
                 // Boxed: it is rare, and would make each request's future larger.
                 Box::pin(verify(token, snapshot, &self.issuers, &self.clock)).await?;
@@ -109,12 +110,4 @@ fn holder(key: &ApiKey, now: Timestamp) -> Result<(Principal, i64), IdentityFaul
         forwarded_claims: None,
     };
     Ok((principal, key.expires_at.map_or(i64::MAX, Timestamp::as_millisecond)))
-}
-
-/// What has two dots or more means to be a token, and is refused as one; anything else can only have been a key.
-fn token_text(credential: &[u8]) -> Result<&str, IdentityFault> {
-    if credential.iter().filter(|&&byte| byte == b'.').count() < 2 {
-        return Err(IdentityFault::UnknownApiKey);
-    }
-    str::from_utf8(credential).map_err(|_| IdentityFault::Malformed { part: "not ASCII" })
 }

@@ -29,17 +29,18 @@ pub(super) struct Header {
 
 impl<'a> Token<'a> {
     /// # Errors
-    /// The first rule of RFC 7515 or RFC 8725 that the token's form or header breaks.
+    /// The first rule of RFC 7515 or RFC 8725 that the token's form or header breaks; `UnknownApiKey` for what has no
+    /// form of a token at all.
     pub(super) fn parse(text: &'a str) -> Result<Self, IdentityFault> {
         // RFC 7516 section 9: an encrypted token has five parts.
         if text.bytes().filter(|&byte| byte == b'.').count() == 4 {
             return Err(IdentityFault::Encrypted);
         }
-        let (signed, signature) =
-            text.rsplit_once('.').ok_or(IdentityFault::Malformed { part: "number of parts" })?;
-        let (header, payload) =
-            signed.split_once('.').ok_or(IdentityFault::Malformed { part: "number of parts" })?;
-        // A fourth part would lie in the payload's, whose alphabet has no dot.
+        // A fourth part would lie in the payload's, whose alphabet has no dot. What has two parts or one does not mean
+        // to be a token, and can only have been a key.
+        let parts =
+            text.rsplit_once('.').and_then(|(signed, last)| Some((signed, signed.split_once('.')?, last)));
+        let (signed, (header, payload), signature) = parts.ok_or(IdentityFault::UnknownApiKey)?;
         Ok(Self {
             header: Header::parse(&decode(header, "header")?)?,
             payload: decode(payload, "payload")?,
@@ -57,7 +58,7 @@ impl Header {
         })?;
         refuse_extensions(&members)?;
         check_type(&members)?;
-        let name = text(&members, "alg")?.ok_or(IdentityFault::HeaderType("alg"))?;
+        let name = members.get("alg").and_then(Value::as_str).ok_or(IdentityFault::HeaderType("alg"))?;
         let algorithm = Algorithm::from_name(name)
             .ok_or_else(|| IdentityFault::AlgorithmNotAllowed(Excerpt::of(name)))?;
         let key_id = text(&members, "kid")?.map(str::to_owned);

@@ -146,11 +146,13 @@ fn not_applied(issuer: &str) -> IdentityFault {
 }
 
 fn check_signature(held: &Held, token: &Token<'_>) -> Result<(), IdentityFault> {
-    let key = select(held, &token.header)?;
-    if key.is_some_and(|key| key.verify_sig(token.signed, &token.signature).is_ok()) {
-        return Ok(());
+    match select(held, &token.header)? {
+        Some(key) if key.verify_sig(token.signed, &token.signature).is_ok() => Ok(()),
+        Some(_) | None => {
+            let (issuer, kid) = (Excerpt::of(&held.issuer), shown_id(&token.header));
+            Err(IdentityFault::BadSignature { issuer, kid })
+        }
     }
-    Err(IdentityFault::BadSignature { issuer: Excerpt::of(&held.issuer), kid: shown_id(&token.header) })
 }
 
 fn shown_id(header: &Header) -> Excerpt {

@@ -88,6 +88,34 @@ async fn claims_are_found_by_their_pointers_and_forwarded_by_their_last_names() 
     assert_eq!(principal.groups, ["admin"]);
     assert_eq!(principal.project, None);
     assert_eq!(principal.forwarded_claims, None, "longer than 4 KiB");
+
+    for unfit in [json!(""), json!("a\nb"), json!(7)] {
+        claims["ext"] = json!({ "project": unfit });
+        assert_eq!(world.bearer(&key.token(&claims)).await.unwrap().project, None, "{unfit}");
+    }
+    for (email, problem) in [(Value::Null, "is not a string"), (json!(""), "is empty")] {
+        claims["email"] = email;
+        let fault = world.bearer(&key.token(&claims)).await.unwrap_err().to_string();
+        assert!(fault.contains(problem), "{fault}");
+    }
+    claims.as_object_mut().unwrap().remove("email");
+    let fault = world.bearer(&key.token(&claims)).await.unwrap_err().to_string();
+    assert!(fault.contains("is missing"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_token_that_names_neither_subject_nor_client_is_a_persons() {
+    let key = TestKey::p256("k");
+    let issuer = TestIssuer::start(&[&key]).await;
+    let mut provider = provider("idp", "acme", &issuer.url, AUDIENCE);
+    provider.claims.user = JsonPointer::parse("/email").unwrap();
+    let world = World::new(vec![provider]);
+    world.settled().await;
+    let mut claims = claims(&issuer.url);
+    claims.as_object_mut().unwrap().remove("sub");
+    claims["email"] = json!("alice@acme.com");
+    let principal = world.bearer(&key.token(&claims)).await.unwrap();
+    assert_eq!((principal.kind, principal.subject.as_str()), (PrincipalKind::User, "alice@acme.com"));
 }
 
 #[tokio::test]

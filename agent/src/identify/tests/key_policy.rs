@@ -53,6 +53,12 @@ fn a_key_that_may_not_verify_is_refused_for_its_own_reason_and_its_twin_is_not()
         ("private dq", with(&rsa, "dq", json!("AQAB")), Err(KeyFault::Private("dq"))),
         ("private qi", with(&rsa, "qi", json!("AQAB")), Err(KeyFault::Private("qi"))),
         ("private oth", with(&rsa, "oth", json!([])), Err(KeyFault::Private("oth"))),
+        ("k of another kind", with(&rsa, "k", json!("AQAB")), Err(KeyFault::Private("k"))),
+        ("crv number", with(&p256, "crv", json!(7)), Err(KeyFault::Member("crv"))),
+        ("no key at all", json!(7), Err(KeyFault::NotAnObject)),
+        ("a list", json!([rsa.jwk()]), Err(KeyFault::NotAnObject)),
+        ("no n", json!({"kty": "RSA", "e": "AQAB"}), Err(KeyFault::Member("n"))),
+        ("long y", with(&p256, "y", json!(b64([1; 33]))), Err(KeyFault::Invalid)),
         ("alg number", with(&rsa, "alg", json!(7)), Err(KeyFault::Member("alg"))),
         ("EC of kty RSA", with(&p256, "kty", json!("RSA")), Err(KeyFault::Member("n"))),
         ("P-256 of kty OKP", with(&p256, "kty", json!("OKP")), Err(KeyFault::Kind)),
@@ -169,7 +175,7 @@ fn what_is_no_set_of_usable_keys_is_refused_whole() {
     assert_eq!(set(&numbered(100)).unwrap().len(), 100);
     assert!(matches!(set(&numbered(101)), Err(KeySetFault::TooMany(101))));
     for text in ["[]", "{}", "<html>", "", r#"{"keys":{}}"#, &format!(r#"{{"keys":[],"keys":[{key}]}}"#)] {
-        assert!(KeySet::parse(text.as_bytes()).is_err(), "{text:.40}");
+        assert!(matches!(KeySet::parse(text.as_bytes()), Err(KeySetFault::NotAKeySet(_))), "{text:.40}");
     }
 }
 
@@ -182,4 +188,8 @@ fn a_set_is_the_same_in_another_order_and_another_when_a_key_changes() {
     assert!(!ab.same_as(&set(&[a.jwk()]).unwrap()));
     assert!(!ab.same_as(&set(&[a.jwk(), TestKey::ed25519("b").jwk()]).unwrap()));
     assert!(!ab.same_as(&set(&[a.jwk(), with(&b, "kid", json!("c"))]).unwrap()));
+    // The same numbers for another algorithm are another key.
+    let named = |algorithm: &str| set(&[with(&TestKey::rsa("r"), "alg", json!(algorithm))]).unwrap();
+    assert!(named("RS256").same_as(&named("RS256")));
+    assert!(!named("RS256").same_as(&named("RS384")));
 }

@@ -5,6 +5,10 @@ use super::{
     mint::TestKey,
     *,
 };
+use crate::identify::{
+    issuer_keys::{IssuerKeys, Renewal},
+    pace::DemandBudget,
+};
 
 fn one(issuer: &TestIssuer) -> Snapshot {
     bundle(1, vec![provider("idp", "acme", &issuer.url, AUDIENCE)], Vec::new())
@@ -68,6 +72,13 @@ async fn t11_stored_keys_serve_only_the_source_that_they_came_from() {
     let file = KeyFile::new(&directory, &Source::of(&other));
     assert!(file.load().is_none());
     // Copied under the other's name: the name alone is not believed.
+    let name = format!("{file:?}").split('"').nth(1).unwrap().to_owned();
+    std::fs::copy(&stored, &name).unwrap();
+    assert!(file.load().is_none());
+    // The same issuer's, from another address.
+    let mut elsewhere = provider("idp", "acme", &issuer.url, AUDIENCE);
+    elsewhere.jwks_url = Some("http://127.0.0.1:1/keys".parse().unwrap());
+    let file = KeyFile::new(&directory, &Source::of(&elsewhere));
     let name = format!("{file:?}").split('"').nth(1).unwrap().to_owned();
     std::fs::copy(&stored, &name).unwrap();
     assert!(file.load().is_none());
@@ -310,4 +321,29 @@ async fn t12_an_issuer_that_fails_is_asked_with_pauses() {
     // After 0, 0.2, 0.6, 1.0, 1.4 and 1.8 s, less what chance takes off a pause.
     let asked = issuer.requests();
     assert!((2..=20).contains(&asked), "{asked} times in two seconds");
+}
+
+#[tokio::test]
+async fn t12_keys_that_are_too_old_are_no_fault_of_the_caller_who_is_told_when_to_try_again() {
+    let key = TestKey::p256("k");
+    let issuer = TestIssuer::start(&[&key]).await;
+    let world = World::of(&issuer).await;
+    let mut claims = claims(&issuer.url);
+    // The issuer was asked a moment ago, and is not asked again so soon.
+    assert_eq!(world.verdict(&TestKey::p256("unknown").token(&claims)).await, "unknown_key");
+    world.advance(Duration::from_secs(25 * 3600));
+    claims["exp"] = json!(NOW + 100 * 3600);
+    let fault = world.bearer(&key.token(&claims)).await.unwrap_err();
+    assert_eq!(fault.code(), "issuer_unavailable");
+    // The next question of its own accord is an hour away; whoever asks is looked up long before.
+    assert_eq!(fault.retry_after(), Some(Duration::from_secs(1)));
+}
+
+#[tokio::test]
+async fn the_first_fetch_is_waited_for_and_is_no_look_up() {
+    let provider = provider("idp", "acme", "https://idp.test/", AUDIENCE);
+    let none_left = Arc::new(DemandBudget::new(0));
+    let pace = Pace { patience: Duration::from_millis(10), ..quick() };
+    let keys = IssuerKeys::new(Source::of(&provider), None, pace, none_left);
+    assert_eq!(keys.renewed().await, Renewal::TimedOut);
 }

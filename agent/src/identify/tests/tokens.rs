@@ -461,6 +461,24 @@ async fn t16_tokens_in_other_forms_are_refused_before_any_key_is_used() {
     let parts: Vec<&str> = good.split('.').collect();
     let jwe = format!("{}.{}.{}.{}.{}", b64(r#"{"alg":"RSA-OAEP","enc":"A256GCM"}"#), "a", "b", "c", "d");
     assert_eq!(desk.world.verdict(&jwe).await, "encrypted_token");
+    // Five parts alone tell it, whatever the header says.
+    let [header, payload, signature] = parts[..] else { panic!("three parts") };
+    assert_eq!(desk.world.verdict(&format!("{header}.{payload}.YQ.YQ.{signature}")).await, "encrypted_token");
+    let four = format!("{header}.{payload}.YQ");
+    let four = format!("{four}.{}", b64(desk.rsa.signature(four.as_bytes(), "RS256")));
+    assert_eq!(
+        desk.world.verdict(&four).await,
+        "malformed_token",
+        "although the signature is over all of it"
+    );
+    for no_token in ["a", "a.b", &good.replace('.', "-")] {
+        assert_eq!(desk.world.verdict(no_token).await, "unknown_api_key", "{no_token:.20}");
+    }
+    let mut headers = HeaderMap::new();
+    let not_text = HeaderValue::from_bytes(b"Bearer a.b.\xff").unwrap();
+    headers.insert("authorization", not_text);
+    let verdict = desk.world.identifier.identify(&headers, &desk.world.snapshot).await;
+    assert_eq!(verdict.unwrap_err().code(), "malformed_token");
     let detached = format!("{}..{}", parts[0], parts[2]);
     assert_eq!(desk.world.verdict(&detached).await, "malformed_token");
     let flattened = json!({"protected": parts[0], "payload": parts[1], "signature": parts[2]}).to_string();
