@@ -1,14 +1,14 @@
 //! The top-level members of a JSON value, read as its bytes pass in pieces of any size. Nothing else of the value is
 //! kept, so a line of 100 MB takes no more memory than one of 100 bytes.
 
-use super::place::{At, Escape, Place, is_high_surrogate};
+use super::{
+    place::{At, Escape, Place, is_high_surrogate},
+    strings::{is_content_key, string_stop},
+};
 use memchr::{memchr2, memchr3, memrchr};
 
 /// Longer keys are none that anybody asks for.
 const MAX_KEY_BYTES: usize = 32;
-
-/// Beyond this a string is searched.
-const SHORT_STRING: usize = 32;
 
 /// A top-level member that the caller wants.
 #[derive(Debug)]
@@ -473,47 +473,4 @@ impl Members {
         self.place.last = text.last().copied().unwrap_or(self.place.last);
         self.place.length = self.place.length.saturating_add(u8::try_from(text.len()).unwrap_or(u8::MAX));
     }
-}
-
-/// True for a key, at any depth, whose string is text that a model wrote: OpenAI `content`, `text`, `reasoning_content`
-/// (vLLM: `reasoning`), `refusal`, `arguments`; Ollama `content`, `response`, `thinking`; Anthropic `text`, `thinking`,
-/// `partial_json`.
-fn is_content_key(key: &[u8]) -> bool {
-    match key.len() {
-        4 => key == b"text",
-        7 => key == b"content" || key == b"refusal",
-        8 => key == b"response" || key == b"thinking",
-        9 => key == b"reasoning" || key == b"arguments",
-        12 => key == b"partial_json",
-        17 => key == b"reasoning_content",
-        _ => false,
-    }
-}
-
-/// The offset of the next quote or backslash. Most strings of an event are shorter than a search is worth, so the first
-/// bytes are looked at eight at a time.
-fn string_stop(rest: &[u8]) -> Option<usize> {
-    let (near, far) = rest.split_at(rest.len().min(SHORT_STRING));
-    let mut words = near.chunks_exact(8);
-    let mut before = 0;
-    for word in words.by_ref() {
-        let word = word.try_into().map_or(0, u64::from_le_bytes);
-        let ends = bytes_equal(word, b'"') | bytes_equal(word, b'\\');
-        if ends != 0 {
-            return Some(before + ends.trailing_zeros() as usize / 8);
-        }
-        before += 8;
-    }
-    let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
-    match words.remainder().iter().position(ends) {
-        Some(stop) => Some(before + stop),
-        None => memchr2(b'"', b'\\', far).map(|stop| near.len() + stop),
-    }
-}
-
-/// Marks the bytes of a word that equal `byte`, the first of them exactly (Hacker's Delight, 6-1).
-fn bytes_equal(word: u64, byte: u8) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let zero = word ^ (ONES * u64::from(byte));
-    zero.wrapping_sub(ONES) & !zero & (ONES << 7)
 }

@@ -10,6 +10,7 @@ mod place;
 mod scan;
 mod silence;
 mod stream;
+mod strings;
 mod tails;
 #[cfg(test)]
 mod tests;
