@@ -210,8 +210,11 @@ async fn connection(
             Ok::<_, Infallible>(answer.map(|body| body.counted(in_progress)))
         }
     });
-    let connection =
-        http1::Builder::new().max_buf_size(MAX_HEAD_BYTES).serve_connection(TokioIo::new(stream), service);
+    let connection = http1::Builder::new()
+        // `Peers` looks after that.
+        .header_read_timeout(None)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let mut is_leaving = false;
     poll_fn(|context| {

@@ -102,10 +102,12 @@ impl Peers {
                 }
             } else {
                 let looks = peer.idle_looks.get() + 1;
-                peer.idle_looks.set(looks);
                 // Half a head is no request: who is to leave has had the time of a look to take its last answer.
-                if looks > PATIENCE || looks > 1 && peer.fate.get() == Fate::Leave {
+                let is_due = looks > PATIENCE || looks > 1 && peer.fate.get() == Fate::Leave;
+                if is_due && !peer.is_blocked() {
                     peer.meet(Fate::Gone);
+                } else {
+                    peer.idle_looks.set(looks);
                 }
             }
             true
@@ -133,25 +135,44 @@ impl Peer {
 impl Shared {
     fn meet(&self, fate: Fate) {
         if fate > self.fate.get() {
+            if fate == Fate::Gone && self.in_progress.get() > 0 {
+                self.break_off();
+            }
             self.fate.set(fate);
             self.connection.borrow().wake_by_ref();
         }
     }
 
     fn has_hung_up(&self) -> bool {
-        let mut polled = [PollFd::new(&self.socket, PollFlags::RDHUP)];
+        self.polled(PollFlags::RDHUP).intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
+    }
+
+    /// The caller is slow to take its answer: hyper holds the rest of it, although the request itself is done.
+    fn is_blocked(&self) -> bool {
+        self.polled(PollFlags::OUT).is_empty()
+    }
+
+    fn polled(&self, wanted: PollFlags) -> PollFlags {
+        let mut polled = [PollFd::new(&self.socket, wanted)];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let ended = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-        poll(&mut polled, Some(&now)).is_ok() && polled.iter().any(|fd| fd.revents().intersects(ended))
+        match poll(&mut polled, Some(&now)) {
+            Ok(_) => polled.iter().map(PollFd::revents).collect(),
+            Err(_) => PollFlags::empty(),
+        }
+    }
+
+    /// The connection ends with a reset. To a caller of HTTP/1.0 an orderly end would be the end of a whole body
+    /// (RFC 9112 section 6.3).
+    fn break_off(&self) {
+        // A socket that can't be told is closed all the same.
+        let _ = set_socket_linger(&self.socket, Some(Duration::ZERO));
     }
 }
 
 impl InProgress {
-    /// The answer breaks off: the connection ends with a reset. To a caller of HTTP/1.0 an orderly end would be the end
-    /// of a whole body (RFC 9112 section 6.3).
+    /// The answer breaks off.
     pub(crate) fn break_off(&self) {
-        // A socket that can't be told is closed all the same.
-        let _ = set_socket_linger(&self.0.socket, Some(Duration::ZERO));
+        self.0.break_off();
     }
 }
 
@@ -187,6 +208,47 @@ mod tests {
         }
         peers.look();
         assert_eq!([&silent, &busy, &now_and_then].map(fate), [Fate::Gone, Fate::Stay, Fate::Stay]);
+    }
+
+    #[test]
+    fn who_is_slow_to_take_its_answer_is_not_taken_for_silent() {
+        use std::io::{Read as _, Write as _};
+        let (mut far, mut near) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let peers = Peers::default();
+        let slow = peers.enter(&near).unwrap();
+        let mut sent = 0;
+        while let Ok(bytes) = near.write(&[0; 4096]) {
+            sent += bytes;
+        }
+        for _ in 0..2 * PATIENCE {
+            peers.look();
+        }
+        peers.tell(Fate::Leave);
+        peers.look();
+        assert_eq!(fate(&slow), Fate::Leave);
+        far.read_exact(&mut vec![0; sent]).unwrap();
+        peers.look();
+        assert_eq!(fate(&slow), Fate::Gone);
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_off_ends_with_a_reset_and_an_idle_connection_does_not() {
+        use std::{
+            io::{ErrorKind, Read as _},
+            net::{TcpListener, TcpStream},
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for (has_request, expected) in [(true, Err(ErrorKind::ConnectionReset)), (false, Ok(0))] {
+            let mut far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (near, _) = listener.accept().unwrap();
+            let peers = Peers::default();
+            let peer = peers.enter(&near).unwrap();
+            let in_progress = has_request.then(|| peer.begin());
+            peers.tell(Fate::Gone);
+            drop((near, peer, in_progress));
+            assert_eq!(far.read(&mut [0]).map_err(|error| error.kind()), expected);
+        }
     }
 
     #[test]
