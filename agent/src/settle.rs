@@ -30,6 +30,9 @@ use tokio::{
 /// Tickets taken in one go. Beyond this the spool is told first, so that the earliest do not wait for the latest.
 const BATCH: usize = 256;
 
+/// How long the end of the process waits for the disk. Longer than that it does not answer at all.
+const LAST_COMMITS: Duration = Duration::from_secs(10);
+
 /// How long the end of the process waits for the quota stores. Their own call budget is 20 ms.
 const LAST_SETTLEMENTS: Duration = Duration::from_secs(1);
 
@@ -57,18 +60,30 @@ impl Settler {
         let mut is_open = true;
         // One timer for all that wait: it is looked at when it fires, and moved then.
         let mut patience = pin!(tokio::time::sleep(DURABLE_WAIT));
+        let mut closed_at = Instant::now();
         while is_open || !waiting.is_empty() {
             tokio::select! {
                 biased;
                 count = self.tickets.recv_many(&mut batch, BATCH), if is_open => {
                     is_open = count > 0;
+                    closed_at = Instant::now();
                     self.take(&mut batch, &mut waiting, &mut settling);
                     while settling.try_join_next().is_some() {}
                 }
-                report = self.reports.next(), if !waiting.is_empty() => waiting.resolve(&report),
+                report = self.reports.next(), if !waiting.is_empty() => {
+                    self.reports.stalled(false);
+                    waiting.resolve(&report);
+                }
                 () = patience.as_mut(), if !waiting.is_empty() => {
-                    let next = waiting.give_up(Instant::now());
-                    patience.as_mut().reset(next);
+                    let now = Instant::now();
+                    if waiting.give_up(now) {
+                        self.reports.stalled(true);
+                    }
+                    if !is_open && now.duration_since(closed_at) > LAST_COMMITS {
+                        tracing::error!("{} usage events are not known to be on disk", waiting.len());
+                        break;
+                    }
+                    patience.as_mut().reset(waiting.next_deadline(now));
                 }
             }
         }
@@ -172,17 +187,84 @@ impl Waiting {
         }
     }
 
-    /// Whoever has waited long enough hears that its event is not known to be durable. Returns when the next will have.
-    fn give_up(&mut self, now: Instant) -> Instant {
-        for batch in self.batches.iter_mut().filter(|batch| !batch.is_given_up) {
-            let deadline = batch.since + DURABLE_WAIT;
-            if deadline > now {
-                return deadline;
-            }
+    /// Whoever has waited long enough hears that its event is not known to be durable. Whether anyone has.
+    fn give_up(&mut self, now: Instant) -> bool {
+        let mut has_any = false;
+        let waiting = self.batches.iter_mut().filter(|batch| !batch.is_given_up);
+        for batch in waiting.take_while(|batch| batch.since + DURABLE_WAIT <= now) {
+            has_any = true;
             batch.is_given_up = true;
             // Their places stay, so that the count of events goes on.
             batch.waiters.iter_mut().for_each(|waiter| drop(waiter.take()));
         }
-        now + DURABLE_WAIT
+        has_any
+    }
+
+    /// When the next will have waited long enough.
+    fn next_deadline(&self, now: Instant) -> Instant {
+        let next = self.batches.iter().find(|batch| !batch.is_given_up);
+        next.map_or(now, |batch| batch.since) + DURABLE_WAIT
+    }
+
+    fn len(&self) -> usize {
+        self.batches.iter().map(|batch| batch.waiters.len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Heard = oneshot::Receiver<Result<(), SpoolFault>>;
+
+    fn waiters<const N: usize>() -> (Vec<Waiter>, [Heard; N]) {
+        let mut waiters = Vec::new();
+        let heard = std::array::from_fn(|_| {
+            let (waiter, heard) = oneshot::channel();
+            waiters.push(Some(waiter));
+            heard
+        });
+        (waiters, heard)
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_hears_of_its_own_event_also_after_others_have_given_up() {
+        let mut waiting = Waiting::default();
+        let (first, mut impatient) = waiters::<3>();
+        waiting.push(first);
+        waiting.give_up(Instant::now() + DURABLE_WAIT);
+        for heard in &mut impatient {
+            assert_eq!(heard.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        }
+        let (second, [mut patient]) = waiters::<1>();
+        waiting.push(second);
+        waiting.resolve(&Report { up_to: 3, result: Err(SpoolFault::Io) });
+        assert_eq!(patient.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        assert!(!waiting.is_empty());
+        waiting.resolve(&Report { up_to: 4, result: Ok(()) });
+        assert_eq!(patient.try_recv(), Ok(Ok(())));
+        assert!(waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_report_ends_the_waits_of_several_batches_and_no_more() {
+        let mut waiting = Waiting::default();
+        let (first, mut of_first) = waiters::<2>();
+        let (second, mut of_second) = waiters::<2>();
+        waiting.push(first);
+        waiting.push(second);
+        waiting.resolve(&Report { up_to: 3, result: Ok(()) });
+        let told = of_first.iter_mut().chain(&mut of_second).map(|heard| heard.try_recv().is_ok());
+        assert_eq!(told.collect::<Vec<_>>(), [true, true, true, false]);
+        waiting.give_up(Instant::now());
+        assert_eq!(
+            of_second[1].try_recv(),
+            Err(oneshot::error::TryRecvError::Empty),
+            "it has not waited long"
+        );
+        waiting.give_up(Instant::now() + DURABLE_WAIT);
+        assert_eq!(of_second[1].try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        waiting.resolve(&Report { up_to: 4, result: Ok(()) });
+        assert!(waiting.is_empty());
     }
 }

@@ -9,6 +9,7 @@ use attach_tests::{
     gateway::Setup,
 };
 use bytes::Bytes;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -237,6 +238,30 @@ async fn an_answer_that_cannot_be_recorded_ends_in_an_error_for_a_strict_tenant_
     world.disk.mend();
     world.recovers().await;
     world.gateway.wait_events(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_hangs_holds_up_neither_new_callers_nor_the_end_of_the_process() {
+    let mut world = world("DURABILITY_STRICT").await;
+    world.disk.slow_down(Duration::from_secs(300));
+    let (first, took) = world.whole().await;
+    assert_eq!(first.status, 503);
+    assert!(took >= LONGEST_WAIT, "{took:?}");
+    // By now it is known.
+    for _ in 0..3 {
+        let (next, took) = world.whole().await;
+        assert_eq!(
+            (next.status.as_u16(), next.json()["error"]["code"].clone()),
+            (503, json!("usage_not_recorded"))
+        );
+        assert!(took < LONGEST_WAIT / 2, "{took:?}");
+    }
+    assert_eq!(world.engine.seen().len(), 1, "what can't be recorded is not begun");
+    assert_eq!(world.spool().await["error"], "the disk of the usage spool does not answer");
+
+    world.gateway.signal(Signal::SIGTERM);
+    let status = world.gateway.wait_end(Duration::from_secs(40)).await;
+    assert!(!status.success(), "it tells that something is lost");
 }
 
 #[tokio::test(flavor = "multi_thread")]

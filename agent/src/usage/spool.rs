@@ -49,6 +49,9 @@ pub(crate) enum SpoolFault {
     /// Until the next start, which makes a new spool.
     #[error("the usage spool is damaged")]
     Damaged,
+    /// Who waited for its event has given up. The writer still waits for the disk, and may be told yet that all is well.
+    #[error("the disk of the usage spool does not answer")]
+    Stalled,
     /// The last report of a lane.
     #[error("the usage spool's writer has ended")]
     Gone,
@@ -91,7 +94,10 @@ pub(crate) struct CoreQueue {
 
 /// A core's way to hear what became of its events.
 #[derive(Debug)]
-pub(crate) struct CoreReports(Arc<Lane>);
+pub(crate) struct CoreReports {
+    lane: Arc<Lane>,
+    shared: Arc<Shared>,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -106,6 +112,7 @@ pub(super) struct Shared {
     commits: AtomicU64,
     last_seq: AtomicI64,
     fault: Mutex<Option<SpoolFault>>,
+    stalled: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -155,12 +162,13 @@ impl SpoolHandle {
         }
         lanes.push(Arc::clone(&lane));
         drop(lanes);
-        (CoreQueue { lane: Arc::clone(&lane), shared: Arc::clone(&self.0) }, CoreReports(lane))
+        let reports = CoreReports { lane: Arc::clone(&lane), shared: Arc::clone(&self.0) };
+        (CoreQueue { lane, shared: Arc::clone(&self.0) }, reports)
     }
 
     /// Whether events can't be stored at the moment.
     pub(crate) fn is_out_of_order(&self) -> bool {
-        self.0.fault.lock().is_some()
+        self.0.fault().is_some()
     }
 
     pub(crate) fn stats(&self) -> SpoolStats {
@@ -170,7 +178,7 @@ impl SpoolHandle {
             refused: shared.refused.load(Ordering::Relaxed),
             commits: shared.commits.load(Ordering::Relaxed),
             last_seq: shared.last_seq.load(Ordering::Relaxed),
-            fault: *shared.fault.lock(),
+            fault: shared.fault(),
         }
     }
 }
@@ -221,14 +229,19 @@ impl Drop for CoreQueue {
 // === impl CoreReports ===
 
 impl CoreReports {
+    /// Tells all cores whether the writer has been silent for longer than anyone waits.
+    pub(crate) fn stalled(&self, is_stalled: bool) {
+        self.shared.stalled.store(is_stalled, Ordering::Relaxed);
+    }
+
     /// The next report, once there is one; reports are in the order of the pushes. May be dropped and called anew.
     /// After the report of [`SpoolFault::Gone`] there is none.
     pub(crate) async fn next(&mut self) -> Report {
         loop {
-            if let Some(report) = self.0.reports.lock().pop_front() {
+            if let Some(report) = self.lane.reports.lock().pop_front() {
                 return report;
             }
-            self.0.reported.notified().await;
+            self.lane.reported.notified().await;
         }
     }
 }
@@ -295,6 +308,11 @@ impl Shared {
 
     pub(super) fn count_refused(&self, events: u64) {
         self.refused.fetch_add(events, Ordering::Relaxed);
+    }
+
+    fn fault(&self) -> Option<SpoolFault> {
+        let is_stalled = self.stalled.load(Ordering::Relaxed);
+        self.fault.lock().or(is_stalled.then_some(SpoolFault::Stalled))
     }
 
     pub(super) fn set_fault(&self, fault: Option<SpoolFault>) {

@@ -50,6 +50,13 @@ const FIRST_RETRY: Duration = Duration::from_millis(50);
 /// A full disk that has room again is noticed within this.
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
+/// How long the end of the process waits for the writer, which by then has an emptied queue and a log to copy. A sync
+/// that hangs can't be told to stop.
+const LAST_WORK: Duration = Duration::from_secs(10);
+
+/// A thread can't be waited for with a deadline, so it is looked at: often, for it usually ends at once.
+const FINISH_LOOK: Duration = Duration::from_millis(2);
+
 /// Owns the writer thread, and the one that looks after the spools of earlier starts.
 #[derive(Debug)]
 pub(crate) struct SpoolWriter {
@@ -132,11 +139,15 @@ impl SpoolWriter {
 
     fn finish(&mut self) -> Result<(), SpoolFault> {
         self.shared.close();
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(result)) => result,
-            Some(Err(_)) => Err(SpoolFault::Gone),
-            None => Ok(()),
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let deadline = Instant::now() + LAST_WORK;
+        while !thread.is_finished() {
+            if Instant::now() >= deadline {
+                return Err(SpoolFault::Stalled);
+            }
+            thread::sleep(FINISH_LOOK);
         }
+        thread.join().unwrap_or(Err(SpoolFault::Gone))
     }
 }
 
