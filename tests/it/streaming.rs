@@ -92,12 +92,17 @@ async fn a_large_answer_in_one_piece_passes_whole_and_is_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_to_the_engine_serves_many_requests_and_a_stale_one_none() {
-    let (issuer, engine, gateway) = world(samples::openai_chat(1, 1)).await;
+    let issuer = Issuer::start().await;
+    let engine = Engine::start(samples::openai_chat(1, 1)).await;
+    let setup = Setup::new().with_issuer(&issuer).with_engine(&engine);
+    // Each core has its own.
+    let gateway = setup.with_argument("--workers").with_argument("1").start().await;
     let alice = gateway.client().with_bearer(&issuer.token("alice"));
     let body = json!({"model": "tiny", "messages": []});
     for _ in 0..20 {
         assert_eq!(alice.post("/v1/chat/completions", &body).await.status, 200);
     }
+    assert_eq!(engine.connections(), 1);
     // An engine that closes after each answer, without saying so.
     let text = samples::openai_chat_body(1, 1).to_string();
     let head = format!(
@@ -107,5 +112,77 @@ async fn a_connection_to_the_engine_serves_many_requests_and_a_stale_one_none() 
     engine.set(Script::Raw(vec![Step::Bytes(head.into()), Step::Close]));
     for _ in 0..20 {
         assert_eq!(alice.post("/v1/chat/completions", &body).await.status, 200);
+    }
+}
+
+/// How an engine ends a connection on which a second request has come, without an answer to it.
+#[derive(Clone, Copy)]
+enum Ending {
+    /// Closed before the request was read, which the kernel tells by a reset.
+    Unread,
+    /// Read, and closed at once.
+    Read,
+    /// Read, and closed in the middle of an answer's head.
+    Half,
+}
+
+/// Serves one request on each connection, and ends it so at the second. Gives the requests that it read.
+async fn closing_engine(ending: Ending) -> (u16, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+    let port = listener.local_addr().expect("bound").port();
+    let read = Arc::new(AtomicUsize::new(0));
+    let body = samples::openai_chat_body(1, 1).to_string();
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    tokio::spawn({
+        let read = Arc::clone(&read);
+        async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (read, answer) = (Arc::clone(&read), answer.clone());
+                tokio::spawn(async move {
+                    let mut buffer = [0; 65_536];
+                    // Each request of this test comes in one packet.
+                    if stream.read(&mut buffer).await.is_ok_and(|bytes| bytes > 0) {
+                        read.fetch_add(1, Ordering::SeqCst);
+                        let _ = stream.write_all(answer.as_bytes()).await;
+                    }
+                    let _ = stream.readable().await;
+                    if let Ending::Read | Ending::Half = ending {
+                        let bytes = stream.read(&mut buffer).await.unwrap_or(0);
+                        read.fetch_add(usize::from(bytes > 0), Ordering::SeqCst);
+                    }
+                    if let Ending::Half = ending {
+                        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-").await;
+                    }
+                });
+            }
+        }
+    });
+    (port, read)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_meets_a_closing_connection_is_sent_once_more_but_not_behind_the_beginning_of_an_answer()
+ {
+    use std::sync::atomic::Ordering;
+    let body = json!({"model": "tiny", "messages": []});
+    for (ending, status, requests_read) in
+        [(Ending::Unread, 200, 2), (Ending::Read, 200, 3), (Ending::Half, 502, 2)]
+    {
+        let issuer = Issuer::start().await;
+        let (port, read) = closing_engine(ending).await;
+        let setup = Setup::new().with_issuer(&issuer).with("ENGINE_URL", &format!("http://127.0.0.1:{port}"));
+        let gateway = setup.with_argument("--workers").with_argument("1").start().await;
+        let alice = gateway.client().with_bearer(&issuer.token("alice"));
+        assert_eq!(alice.post("/v1/chat/completions", &body).await.status, 200);
+        assert_eq!(alice.post("/v1/chat/completions", &body).await.status, status);
+        assert_eq!(read.load(Ordering::SeqCst), requests_read);
     }
 }

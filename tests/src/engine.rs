@@ -65,6 +65,7 @@ pub struct Engine {
 struct Shared {
     script: Mutex<Script>,
     seen: Mutex<Vec<Seen>>,
+    connections: AtomicUsize,
     leave: Semaphore,
     /// Connections that the other side closed while an answer was on its way.
     abandoned: AtomicUsize,
@@ -112,6 +113,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             script: Mutex::new(script),
             seen: Mutex::default(),
+            connections: AtomicUsize::new(0),
             leave: Semaphore::new(0),
             abandoned: AtomicUsize::new(0),
             abandoned_bell: Notify::new(),
@@ -120,6 +122,7 @@ impl Engine {
             let shared = Arc::clone(&shared);
             async move {
                 while let Ok((stream, _)) = listener.accept().await {
+                    shared.connections.fetch_add(1, Ordering::SeqCst);
                     tokio::spawn(serve(stream, Arc::clone(&shared)));
                 }
             }
@@ -137,6 +140,11 @@ impl Engine {
 
     pub fn seen(&self) -> Vec<Seen> {
         self.shared.seen.lock().expect("not poisoned").clone()
+    }
+
+    /// Taken since the start.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// Lets this many waits pass.

@@ -22,6 +22,7 @@ use hyper::{
         http1::{self, SendRequest},
     },
 };
+use hyper_util::rt::TokioIo;
 use std::{
     future::{Future as _, poll_fn},
     pin::{Pin, pin},
@@ -31,8 +32,11 @@ use std::{
     },
     task::{Context, Poll, Wake, Waker},
 };
+use tokio::task::coop::unconstrained;
 
 pub(crate) type Body = Full<Bytes>;
+
+type Running = http1::Connection<TokioIo<Socket>, Body>;
 
 /// Dropping it closes the connection, which is how an engine learns that nobody waits any more.
 pub(super) struct Link {
@@ -43,7 +47,7 @@ pub(super) struct Link {
 /// The half of a connection that reads and writes.
 struct Driven {
     /// `None` once it has ended.
-    running: Option<Pin<Box<http1::Connection<Socket, Body>>>>,
+    running: Option<Pin<Box<Running>>>,
     readiness: Arc<Readiness>,
     nudge: Arc<Nudge>,
     waker: Waker,
@@ -64,7 +68,7 @@ pub(crate) struct EngineBody {
 impl Link {
     pub(super) async fn new(connection: Connection) -> hyper::Result<Self> {
         let (socket, readiness) = Socket::new(connection);
-        let (sender, connection) = http1::Builder::new().handshake(socket).await?;
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(socket)).await?;
         let nudge = Arc::new(Nudge(AtomicBool::new(true)));
         let waker = Waker::from(Arc::clone(&nudge));
         let connection = Driven { running: Some(Box::pin(connection)), readiness, nudge, waker };
@@ -76,13 +80,20 @@ impl Link {
         &mut self,
         request: Request<Body>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
-        let mut answer = pin!(self.sender.try_send_request(request));
+        self.connection.readiness.forget_read();
+        // Of tokio's budget too: a wait that it asks for would wake nobody.
+        let mut answer = pin!(unconstrained(self.sender.try_send_request(request)));
         let connection = &mut self.connection;
         poll_fn(|context| {
             connection.drive(context.waker());
             answer.as_mut().poll(&mut nobody())
         })
         .await
+    }
+
+    /// Whether a byte of an answer came since the last request was sent.
+    pub(super) fn has_heard(&self) -> bool {
+        self.connection.readiness.has_read()
     }
 
     /// Whether it can take a request now, as far as this core has heard from the engine.

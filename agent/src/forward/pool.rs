@@ -10,6 +10,8 @@ use http::{Request, response};
 use rustls::ClientConfig;
 use std::{
     cell::RefCell,
+    error::Error as _,
+    io::{self, ErrorKind},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -68,7 +70,7 @@ impl Pool {
                 Err(mut failed) => {
                     let was_not_sent = failed.take_message().is_some();
                     let error = failed.into_error();
-                    let was_closing = is_closed(&error) && sent.elapsed() < CLOSING;
+                    let was_closing = !link.has_heard() && is_closed(&error) && sent.elapsed() < CLOSING;
                     if !was_not_sent && !was_closing {
                         return Err(SendFault::Broken(error));
                     }
@@ -122,5 +124,11 @@ impl Pool {
 }
 
 fn is_closed(error: &hyper::Error) -> bool {
-    error.is_canceled() || error.is_closed() || error.is_incomplete_message()
+    // A request that meets a connection which was closed a moment ago is answered with a reset.
+    let is_reset =
+        |error: &io::Error| matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+    error.is_canceled()
+        || error.is_closed()
+        || error.is_incomplete_message()
+        || error.source().and_then(|source| source.downcast_ref()).is_some_and(is_reset)
 }

@@ -1,8 +1,6 @@
 //! An engine's socket that tells whoever waits for the answer, whoever polls it.
 
 use crate::dial::Connection;
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use std::{
     io::{self, IoSlice},
@@ -13,29 +11,35 @@ use std::{
     },
     task::{Context, Poll, Wake, Waker},
 };
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub(super) struct Socket {
-    connection: TokioIo<Connection>,
+    connection: Connection,
+    readiness: Arc<Readiness>,
     waker: Waker,
 }
 
-/// That a socket has become ready, and the task to wake when it does.
+/// What a socket tells: that it has become ready, to the task that it wakes then, and that something came.
 pub(super) struct Readiness {
     is_new: AtomicBool,
+    has_read: AtomicBool,
     task: Mutex<Waker>,
 }
 
 impl Socket {
     pub(super) fn new(connection: Connection) -> (Self, Arc<Readiness>) {
-        let task = Mutex::new(Waker::noop().clone());
-        let readiness = Arc::new(Readiness { is_new: AtomicBool::new(true), task });
+        let readiness = Arc::new(Readiness {
+            is_new: AtomicBool::new(true),
+            has_read: AtomicBool::new(false),
+            task: Mutex::new(Waker::noop().clone()),
+        });
         let waker = Waker::from(Arc::clone(&readiness));
-        (Self { connection: TokioIo::new(connection), waker }, readiness)
+        (Self { connection, readiness: Arc::clone(&readiness), waker }, readiness)
     }
 
     fn with<T>(
         &mut self,
-        operation: impl FnOnce(Pin<&mut TokioIo<Connection>>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        operation: impl FnOnce(Pin<&mut Connection>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         operation(Pin::new(&mut self.connection), &mut Context::from_waker(&self.waker))
     }
@@ -53,6 +57,15 @@ impl Readiness {
     pub(super) fn take(&self) -> bool {
         self.is_new.swap(false, Ordering::Relaxed)
     }
+
+    /// Whether a byte came since [`forget_read`](Self::forget_read).
+    pub(super) fn has_read(&self) -> bool {
+        self.has_read.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn forget_read(&self) {
+        self.has_read.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Wake for Readiness {
@@ -66,17 +79,22 @@ impl Wake for Readiness {
     }
 }
 
-impl Read for Socket {
+impl AsyncRead for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.with(|connection, context| connection.poll_read(context, buffer))
+        let before = buffer.filled().len();
+        let polled = self.with(|connection, context| connection.poll_read(context, buffer));
+        if buffer.filled().len() > before {
+            self.readiness.has_read.store(true, Ordering::Relaxed);
+        }
+        polled
     }
 }
 
-impl Write for Socket {
+impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.with(|connection, context| connection.poll_write(context, bytes))
     }
