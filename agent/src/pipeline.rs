@@ -135,7 +135,7 @@ impl Pipeline {
             return Err(Refusal::SpoolOutOfOrder);
         }
 
-        let mut ticket = self.admitter.admit(grant, request_id.event, Rc::clone(&request_id.text)).await?;
+        let mut ticket = self.admitter.admit(grant, Rc::clone(&request_id.text)).await?;
         let standing = ticket.take_standing();
         let model = ticket.ask().model().cloned();
 
@@ -203,9 +203,8 @@ impl Pipeline {
     }
 }
 
-/// The caller's own name for the request, when it is one that can stand in a log; else the id of its usage event.
+/// The caller's own name for the request, when it is one that can stand in a log; else one of ours.
 struct RequestId {
-    event: Uuid,
     text: Rc<str>,
     value: HeaderValue,
 }
@@ -220,15 +219,14 @@ impl RequestId {
             !bytes.is_empty() && bytes.len() <= LONGEST && bytes.iter().all(|&byte| plain(byte))
         });
         let given = given.and_then(|value| Some((value.to_str().ok()?, value)));
-        let event = Uuid::now_v7();
         match given {
-            Some((text, value)) => Self { event, text: text.into(), value: value.clone() },
+            Some((text, value)) => Self { text: text.into(), value: value.clone() },
             None => {
                 let mut room = Uuid::encode_buffer();
-                let text: &str = event.hyphenated().encode_lower(&mut room);
+                let text: &str = Uuid::now_v7().hyphenated().encode_lower(&mut room);
                 // A UUID is always a header value.
                 let value = HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("none"));
-                Self { event, text: text.into(), value }
+                Self { text: text.into(), value }
             }
         }
     }

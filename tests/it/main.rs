@@ -21,3 +21,4 @@ mod quota_outage;
 mod small;
 mod streaming;
 mod tls;
+mod uploads;

@@ -16,8 +16,8 @@ use uuid::Uuid;
 /// late, so the memory only guards against a caller who settles twice, which happens at once or not at all.
 const MAX_TOMBSTONES: usize = 8_192;
 
-/// Entries of lapses that say nothing may be kept beside those that do, before they are looked for and let go: a busy
-/// tenant settles a million in the minute after which they would be.
+/// Entries of lapses that say nothing any more, kept beside those that do before they are let go. Each would go by itself
+/// after a minute, in which a busy tenant makes a million of them.
 const MAX_STALE_LAPSES: usize = 1_024;
 
 #[derive(Debug, Default)]

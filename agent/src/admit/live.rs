@@ -48,6 +48,8 @@ impl Live {
                 None => by_store.push((Rc::clone(store), vec![reservation.clone()])),
             }
         }
+        // Those in memory first: what a Redis takes its time for may have been settled meanwhile.
+        by_store.sort_by_key(|(store, _)| matches!(**store, QuotaStore::Redis(_)));
         for (store, reservations) in by_store {
             store.renew(&reservations).await;
         }

@@ -98,15 +98,10 @@ impl Admitter {
         }
     }
 
-    /// `id` is the request's own, never used before: its reservation and its usage event go by it.
-    pub(crate) async fn admit(
-        &self,
-        grant: Grant,
-        id: Uuid,
-        request_id: Rc<str>,
-    ) -> Result<Box<Ticket>, NotAdmitted> {
+    pub(crate) async fn admit(&self, grant: Grant, request_id: Rc<str>) -> Result<Box<Ticket>, NotAdmitted> {
         let settler = self.settler.borrow().clone().ok_or(NotAdmitted::Overloaded)?;
         let queue = settler.try_reserve_owned().map_err(|_| NotAdmitted::Overloaded)?;
+        let id = Uuid::now_v7();
         let mut admittance = Admittance { hold: None, standing: Vec::new(), output_cap: None, queue };
         let limits = applied(&grant);
         let cap = cap(&grant);

@@ -11,7 +11,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Waker},
     time::Duration,
 };
 
@@ -145,11 +144,8 @@ async fn collect_all(
     Ok((bytes, room))
 }
 
-/// The body comes by the connection in whose task this is polled, just before: a waker of its own would have that task
-/// polled once more for each piece.
 async fn next_frame(body: &mut Incoming) -> Result<Option<Frame<Bytes>>, BodyFault> {
-    let mut nobody = Context::from_waker(Waker::noop());
-    let frame = poll_fn(|_| Pin::new(&mut *body).poll_frame(&mut nobody));
+    let frame = poll_fn(|context| Pin::new(&mut *body).poll_frame(context));
     let polled = within(BODY_IDLE, frame).await.ok_or(BodyFault::TooSlow)?;
     polled.transpose().map_err(|_| BodyFault::Broken)
 }

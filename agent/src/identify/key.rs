@@ -55,7 +55,7 @@ pub(super) enum KeyFault {
     Operations,
     #[error("is of a kind or curve that no known algorithm uses")]
     Kind,
-    #[error("verifies no algorithm: the one that it names is unknown or not of its kind")]
+    #[error("names an algorithm that is unknown or not of its kind")]
     Algorithm,
     #[error("has an RSA modulus of {0} bits, not 2048 to 8192")]
     ModulusSize(usize),
@@ -157,10 +157,11 @@ fn rsa(members: &Map<String, Value>) -> Result<Vec<(Algorithm, ParsedPublicKey)>
         return Err(KeyFault::Roca);
     }
     let components = PublicKeyComponents { n: &modulus[..], e: &exponent[..] };
-    // What the library refuses verifies nothing, and a key that verifies nothing is refused below.
-    let verifier =
-        |(algorithm, parameters)| Some((algorithm, components.to_parsed_public_key(parameters).ok()?));
-    Ok(RSA_ALGORITHMS.into_iter().filter_map(verifier).collect())
+    RSA_ALGORITHMS
+        .into_iter()
+        .map(|(algorithm, parameters)| Ok((algorithm, components.to_parsed_public_key(parameters)?)))
+        .collect::<Result<_, aws_lc_rs::error::KeyRejected>>()
+        .map_err(|_| KeyFault::Invalid)
 }
 
 /// Keys of that generator are 65537^a times a known number, so that modulo each small prime the modulus is a power

@@ -47,18 +47,14 @@ impl Counts {
     /// `output_tokens` is a placeholder.
     pub(super) fn take_usage(&mut self, raw: &[u8], output: bool) {
         let mut usage = Usage::default();
-        if each_member(raw, |key, value| usage.take(key, value)).is_none() {
-            return;
-        }
+        each_member(raw, |key, value| usage.take(key, value));
         said(&mut self.input, usage.prompt.or(usage.input));
         if output {
             said(&mut self.output, usage.completion.or(usage.output));
         }
         said(&mut self.cache_read, usage.cache_read);
         said(&mut self.cache_written, usage.cache_written);
-        if usage.has_details {
-            said(&mut self.cached, usage.cached);
-        }
+        said(&mut self.cached, usage.cached);
     }
 
     /// Takes Ollama's two counts, `prompt_eval_count` and `eval_count`.
@@ -110,7 +106,6 @@ struct Usage {
     output: Option<u64>,
     cache_read: Option<u64>,
     cache_written: Option<u64>,
-    has_details: bool,
     cached: Option<u64>,
 }
 
@@ -130,7 +125,7 @@ impl Usage {
                         self.cached = count(value.as_bytes());
                     }
                 };
-                self.has_details = each_member(value.as_bytes(), take).is_some();
+                each_member(value.as_bytes(), take);
                 return;
             }
             _ => return,
@@ -139,8 +134,9 @@ impl Usage {
     }
 }
 
-/// Calls `take` with each key of a JSON object and its value, both as they are written; `None` when it is no such object.
-fn each_member(object: &[u8], take: impl FnMut(&str, &str)) -> Option<()> {
+/// Calls `take` with each key of a JSON object and its value, both as they are written, up to where it is no JSON any
+/// more: engines written in Python write `NaN` behind counts that are good.
+fn each_member(object: &[u8], take: impl FnMut(&str, &str)) {
     struct Each<F>(F);
     impl<'de, F: FnMut(&str, &str)> Visitor<'de> for Each<F> {
         type Value = ();
@@ -159,7 +155,8 @@ fn each_member(object: &[u8], take: impl FnMut(&str, &str)) -> Option<()> {
         }
     }
     let mut json = serde_json::Deserializer::from_slice(object);
-    json.deserialize_map(Each(take)).ok()
+    // What was read was taken.
+    let _ = json.deserialize_map(Each(take));
 }
 
 /// A later statement replaces an earlier one, but no zero replaces a count.

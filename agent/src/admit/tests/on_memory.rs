@@ -70,3 +70,26 @@ fn two_threads_never_admit_more_than_fits() {
     });
     assert_eq!(admitted, 1000);
 }
+
+#[test]
+fn one_that_was_left_behind_by_thousands_lapses_all_the_same() {
+    let (clock, time) = clock();
+    let store = LocalStore::new(clock);
+    let tokens = || vec![limit(Measure::TotalTokens, 300)];
+    admitted(store.admit(ask(tokens())).unwrap());
+    for _ in 0..3_000 {
+        let other = admitted(store.admit(ask(tokens())).unwrap()).reservation;
+        store.settle(&Settlement { reservation: other, actual: Consumed::default() });
+    }
+    let reserved = |store: &LocalStore| {
+        let more_than_fits = Ask { input: 301, ..ask(tokens()) };
+        refused(store.admit(more_than_fits).unwrap()).reserved
+    };
+    assert_eq!(reserved(&store), 110);
+    time.fetch_add(60_000, Ordering::Relaxed);
+    // Each look lets a few go.
+    for _ in 0..3_000 {
+        reserved(&store);
+    }
+    assert_eq!(reserved(&store), 0);
+}

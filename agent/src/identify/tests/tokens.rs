@@ -478,7 +478,7 @@ async fn t16_tokens_in_other_forms_are_refused_before_any_key_is_used() {
     let not_text = HeaderValue::from_bytes(b"Bearer a.b.\xff").unwrap();
     headers.insert("authorization", not_text);
     let verdict = desk.world.identifier.identify(&headers, &desk.world.snapshot).await;
-    assert_eq!(verdict.unwrap_err().code(), "malformed_token");
+    assert_eq!(verdict.unwrap_err().code(), "unknown_api_key");
     let detached = format!("{}..{}", parts[0], parts[2]);
     assert_eq!(desk.world.verdict(&detached).await, "malformed_token");
     let flattened = json!({"protected": parts[0], "payload": parts[1], "signature": parts[2]}).to_string();

@@ -56,6 +56,7 @@ const FAULTS: &[Fault] = &[
     fault("truncated JSON, then the marker", CHAT, b"data: {\"choices\":[{\"delta\":{\"content\":\"a\n\ndata: [DONE]\n\n", End::Complete, text(1)),
     fault("no blank lines", CHAT, b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\ndata: [DONE]\n", End::Complete, said(3, 4, 1)),
     fault("one value in many data lines", CHAT, b"data: {\"choices\":[],\ndata: \"usage\":\ndata:  {\"prompt_tokens\":3,\"completion_tokens\":4}}\n\ndata: [DONE]\n\n", End::Complete, said(3, 4, 0)),
+    fault("a rate that is no JSON", CHAT, b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"tokens_per_second\":NaN}}\n\ndata: [DONE]\n\n", End::Complete, said(3, 4, 0)),
     fault("a byte order mark", CHAT, b"\xef\xbb\xbfdata: {\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\n\ndata: [DONE]\n\n", End::Complete, said(3, 4, 0)),
     fault("invalid UTF-8", CHAT, b"data: {\"choices\":[{\"delta\":{\"content\":\"\xff\xfe\"}}],\"\xff\":1,\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}\n\ndata: [DONE]\n\n", End::Complete, said(3, 4, 1)),
     fault("counts that are none", CHAT, b"data: {\"usage\":{\"prompt_tokens\":-3,\"completion_tokens\":4.0}}\n\ndata: {\"usage\":{\"prompt_tokens\":\"3\",\"completion_tokens\":1e3}}\n\ndata: {\"usage\":{\"prompt_tokens\":9007199254740993,\"completion_tokens\":99999999999999999999999999}}\n\ndata: [DONE]\n\n", End::Complete, NONE),
