@@ -72,7 +72,7 @@ impl KeySet {
         for (index, document) in documents.iter().enumerate() {
             match Key::parse(document.get().as_bytes()) {
                 Ok(key) => keys.push((index, key)),
-                Err(fault) => skipped.push(Skipped { index, id: None, fault }),
+                Err(fault) => skipped.push(Skipped { index, id: shown_id(document), fault }),
             }
         }
         let keys = without_shared_ids(keys, &mut skipped);
@@ -112,6 +112,16 @@ impl KeySet {
     pub(super) fn same_as(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint
     }
+}
+
+/// What a key that can't be used calls itself.
+fn shown_id(document: &RawValue) -> Option<Excerpt> {
+    #[derive(Deserialize)]
+    struct Named {
+        kid: String,
+    }
+    let named: Named = serde_json::from_str(document.get()).ok()?;
+    Some(Excerpt::of(&named.kid))
 }
 
 /// An id that two keys share names neither.
