@@ -210,6 +210,29 @@ async fn a_stream_that_meets_its_limit_ends_as_the_engines_own_length_stop_and_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_ends_at_the_callers_own_bound_is_whole_though_the_limit_has_no_room_for_more() {
+    let engine = Engine::start(samples::openai_stream(7, 10)).await;
+    let setup = Setup::new().with_keys(&["sk-test-0123456789"]).with_engine(&engine);
+    // Room for the ten that are asked for, and for no step of 256 behind them.
+    let gateway = setup.with("MAX_TOKENS_PER_MIN", "150").start().await;
+    let caller = gateway.client().with_bearer("sk-test-0123456789");
+    let body = json!({"model": "tiny", "stream": true, "max_tokens": 10, "messages": []});
+
+    let answer = caller.stream("/v1/chat/completions", &body).await.whole().await;
+
+    assert_eq!(tokens(&answer.text()), 10);
+    let events = gateway.wait_events(1).await;
+    assert_eq!(events[0]["outcome"], "OUTCOME_COMPLETE");
+    for (kind, expected) in [("input_tokens", 7), ("output_tokens", 10)] {
+        assert_eq!(
+            attach_tests::gateway::quantity(&events[0], kind),
+            Some(expected),
+            "the engine's own count"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bound_in_a_field_that_the_engine_does_not_obey_is_no_way_around_a_limit() {
     let issuer = Issuer::start().await;
     let mut steps: Vec<Step> = samples::openai_chunks(9, 5000).into_iter().map(Step::Chunk).collect();

@@ -229,9 +229,10 @@ impl MeteredBody {
             return;
         }
         let is_near = passed + self.allowance.step / 4 >= reserved;
-        // What the caller asked for is a hint: some engines do not obey the field that it stands in.
+        // What the caller asked for is a hint: some engines do not obey the field that it stands in. One that does stops
+        // right there.
         let may_need_more =
-            passed >= reserved || self.allowance.ceiling.is_none_or(|ceiling| reserved < ceiling);
+            passed > reserved || self.allowance.ceiling.is_none_or(|ceiling| reserved < ceiling);
         if is_near && may_need_more && !self.allowance.is_exhausted && self.extension.is_none() {
             let Some(hold) = ticket.hold() else { return };
             let store = std::rc::Rc::clone(&hold.store);
