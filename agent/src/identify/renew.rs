@@ -108,8 +108,13 @@ impl Renewer {
                 let first =
                     before.failure.as_deref().is_none_or(|it| matches!(it, RenewFault::NotYetFetched));
                 if first {
-                    tracing::warn!(issuer.url = %self.keys.source.issuer, error = %fault,
-                        "the issuer's keys cannot be renewed; those held go on");
+                    let consequence = match before.held {
+                        Some(_) => "the issuer's keys cannot be renewed; those held go on",
+                        None => {
+                            "the issuer's keys cannot be had; its tokens are answered with 503 until they can"
+                        }
+                    };
+                    tracing::warn!(issuer.url = %self.keys.source.issuer, error = %fault, "{consequence}");
                 }
                 let failure = Some(Arc::new(fault));
                 self.keys.end_attempt(State { held: before.held.clone(), failure, next_attempt });
