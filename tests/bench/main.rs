@@ -4,8 +4,9 @@
 //! `cargo build --release && cargo run --release -p attach-tests --bin bench [SECONDS [SCENARIO]]`
 //!
 //! The target has core 0 for itself; engine and load share core 1. The gateway does everything: JWT, a token limit per
-//! user, metering, durable usage. Rounds are interleaved, and each figure is the median of the rounds; machines are
-//! noisy, so read the ratios to nginx. Where the load's core is full, a rate is a lower bound; CPU is not affected.
+//! user, metering, durable usage. SECONDS are what each target is measured for in all; rounds are interleaved, and each
+//! figure is the median of the rounds; machines are noisy, so read the ratios to nginx. Where the load's core is full, a
+//! rate is a lower bound; CPU is not affected.
 
 #![expect(
     clippy::expect_used,
@@ -23,8 +24,10 @@ use load::{Load, Scenario};
 use std::{env, path::PathBuf, time::Duration};
 use target::Target;
 
-/// Many and short: what else the machine does then meets some rounds and not the median.
-const ROUNDS: usize = 11;
+/// Many and short: what else the machine does then meets some rounds and not the median, and one round's targets are
+/// measured within the second, on the same machine as it were.
+const ROUNDS_PER_SECOND: u32 = 4;
+const ROUND: Duration = Duration::from_millis(250);
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -34,16 +37,16 @@ fn main() {
         ["proxy", port, upstream] => {
             proxy::run(port.parse().expect("a port"), upstream.parse().expect("a port"))
         }
-        [] => compare(Duration::from_secs(1), ""),
+        [] => compare(11, ""),
         [seconds, rest @ ..] if rest.len() < 2 => {
-            let length = Duration::from_secs(seconds.parse().expect("seconds for each measurement"));
-            compare(length, rest.first().unwrap_or(&""));
+            compare(seconds.parse().expect("seconds for each target"), rest.first().unwrap_or(&""));
         }
         _ => panic!("usage: bench [SECONDS [SCENARIO]]"),
     }
 }
 
-fn compare(length: Duration, wanted: &str) {
+fn compare(seconds: u32, wanted: &str) {
+    let rounds = seconds * ROUNDS_PER_SECOND;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     pin_myself_to_core_1();
     runtime.block_on(async {
@@ -61,10 +64,11 @@ fn compare(length: Duration, wanted: &str) {
             target.wait().await;
         }
         for scenario in Scenario::ALL.into_iter().filter(|scenario| scenario.title().starts_with(wanted)) {
-            for _ in 0..ROUNDS {
+            for _ in 0..rounds {
                 for target in &mut targets {
                     let before = target.cpu();
-                    let done = Load { port: target.port, tokens: &tokens, scenario, length }.run().await;
+                    let done =
+                        Load { port: target.port, tokens: &tokens, scenario, length: ROUND }.run().await;
                     let cpu = target.cpu().saturating_sub(before);
                     target.record(scenario, &done, cpu);
                 }

@@ -33,7 +33,7 @@ use std::{
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
-    task::LocalSet,
+    task::{JoinError, LocalSet},
 };
 
 /// What all scenarios share.
@@ -118,15 +118,18 @@ async fn run(wanted: &str) -> ExitCode {
             if outcome.is_ok() { "ok" } else { "FAILED" },
             began.elapsed().as_secs_f64()
         );
-        if outcome.is_ok() { passed += 1 } else { failed.push(name) }
+        match outcome {
+            Ok(()) => passed += 1,
+            Err(error) => failed.push((name, said_by(error))),
+        }
     }
     report(&world);
     println!("\n{passed} passed, {} failed, in {:.0} s", failed.len(), began.elapsed().as_secs_f64());
     if world.llamacpp.is_none() {
         println!("SKIPPED what needs llama.cpp's server: its packaged build does not run on this processor");
     }
-    for name in &failed {
-        println!("FAILED {name}");
+    for (name, said) in &failed {
+        println!("FAILED {name}: {said}");
     }
     if failed.is_empty() && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -157,4 +160,11 @@ impl World {
 /// In whole milliseconds, for the report.
 fn milliseconds(duration: Duration) -> String {
     format!("{} ms", duration.as_millis())
+}
+
+/// What a scenario that failed said; a reader of the end of a log has not seen the rest.
+fn said_by(error: JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else { return "was broken off".to_owned() };
+    let said = panic.downcast_ref::<String>().map(String::as_str);
+    said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words").to_owned()
 }

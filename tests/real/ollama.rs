@@ -29,8 +29,7 @@ pub(crate) async fn each_request_of_the_official_clients_is_counted_as_the_engin
 pub(crate) async fn models_are_listed_and_an_unknown_one_is_refused_in_each_dialect(world: Rc<World>) {
     let (gateway, token) = world.gateway(&world.ollama).await;
     let through = format!("http://127.0.0.1:{}", gateway.port);
-    let [seen] = listing(&world, &through, &token).await;
-    let [direct] = listing(&world, world.ollama.url(), "none").await;
+    let (seen, direct) = listings(&world, &through, &token).await;
     assert_eq!(seen["ollama_list"], json!(["llama3:latest", "tiny:latest"]));
     assert_eq!(seen["ollama_unknown"][0], 404);
     assert_eq!(seen["openai_unknown"][0], 404);
@@ -49,9 +48,26 @@ pub(crate) async fn models_are_listed_and_an_unknown_one_is_refused_in_each_dial
     assert_eq!(event["outcome"], "OUTCOME_ENGINE_ERROR", "{event:#}");
 }
 
-async fn listing(world: &World, base_url: &str, key: &str) -> [Value; 1] {
+/// What the clients see through the gateway, and directly. The engine loads and unloads models by itself, so what it says
+/// directly has to be the same before and after.
+async fn listings(world: &World, through: &str, token: &str) -> (Value, Value) {
+    let mut before = listing(world, world.ollama.url(), "none").await;
+    for _ in 0..5 {
+        let seen = listing(world, through, token).await;
+        let after = listing(world, world.ollama.url(), "none").await;
+        if before == after {
+            return (seen, after);
+        }
+        println!("the engine said {before}, then {after}: once more");
+        before = after;
+    }
+    panic!("the engine's own answers do not stay the same")
+}
+
+async fn listing(world: &World, base_url: &str, key: &str) -> Value {
     let lines = clients::json_lines(world, "listing.py", &[base_url, key, "tiny"]).await;
-    lines.try_into().expect("one line")
+    let [line] = lines.try_into().expect("one line");
+    line
 }
 
 pub(crate) async fn one_model_has_one_name_in_the_usage_however_a_caller_writes_it(world: Rc<World>) {

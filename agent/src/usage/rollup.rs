@@ -8,7 +8,7 @@ use super::{
 use attach_proto::v1;
 use foldhash::HashMap;
 use prost::Message as _;
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use std::collections::BTreeMap;
 
 /// Events that one step sums. Measured: 1.2 ms, which a commit that comes meanwhile waits.
@@ -211,11 +211,7 @@ pub(super) fn amount(row: &Row<'_>) -> rusqlite::Result<Amount> {
     Ok(Amount { quantity: number("quantity")?, requests: number("requests")? })
 }
 
-fn write(
-    transaction: &Transaction<'_>,
-    tally: &Tally,
-    spans: &BTreeMap<i64, (i64, i64)>,
-) -> rusqlite::Result<()> {
+fn write(transaction: &Connection, tally: &Tally, spans: &BTreeMap<i64, (i64, i64)>) -> rusqlite::Result<()> {
     // SQLite would turn a sum that passes its integers into a float, hence the ceiling.
     let mut add = transaction.prepare_cached(
         "insert into usage_day values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)

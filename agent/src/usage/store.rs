@@ -220,17 +220,22 @@ impl Store {
     }
 
     /// Runs `work` in a transaction that takes the write lock at once.
+    ///
+    /// Begin and commit are prepared statements: rusqlite's own transaction has them parsed anew, a tenth of a commit.
     pub(super) fn transaction<T>(
         &mut self,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let run = || {
-            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        };
-        run().map_err(|source| StoreError::Sql { path: self.path.clone(), source })
+        self.sql(|connection| {
+            let run = |statement| connection.prepare_cached(statement)?.execute([]);
+            run("begin immediate")?;
+            let done = work(connection).and_then(|value| run("commit").map(|_| value));
+            if done.is_err() {
+                // Most faults have ended the transaction already; the first of them is the one to tell.
+                let _ = run("rollback");
+            }
+            done
+        })
     }
 
     /// Runs `read` on one unchanging view of the file.

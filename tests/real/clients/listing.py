@@ -15,7 +15,7 @@ compatible = openai.OpenAI(base_url=f"{base_url}/v1", api_key=key, max_retries=0
 seen = {
     "ollama_list": sorted(one.model for one in native.list().models),
     "ollama_show": native.show(model).details.family,
-    "ollama_ps": [one.model for one in native.ps().models],
+    "ollama_ps": sorted(one.model for one in native.ps().models),
     "openai_models": sorted(one.id for one in compatible.models.list()),
 }
 try:
