@@ -7,6 +7,7 @@
 
 mod command;
 mod directory;
+mod fields;
 mod orphans;
 mod read;
 mod rollup;

@@ -67,7 +67,7 @@ fn tally_of(view: &Connection, since_ms: i64) -> rusqlite::Result<Tally> {
     let mut select = view.prepare("select * from usage_day where day >= ?1")?;
     let mut rows = select.query([first_whole_day])?;
     while let Some(row) = rows.next()? {
-        tally.add(rollup::owner(row)?, rollup::summed(row)?, rollup::amount(row)?);
+        tally.add(rollup::owner(row)?, &rollup::summed(row)?, rollup::amount(row)?);
     }
     // Those that were summed have been counted, whatever their day.
     let undecodable = meta(view, "undecodable")?.unwrap_or_default();

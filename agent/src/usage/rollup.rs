@@ -6,8 +6,8 @@ use super::{
     summand::Summand,
 };
 use attach_proto::v1;
-use foldhash::HashMap;
-use prost::Message as _;
+use foldhash::fast::RandomState;
+use hashbrown::{Equivalent, HashMap};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use std::collections::BTreeMap;
 
@@ -41,6 +41,17 @@ pub(super) struct Owner {
     pub(super) model: String,
 }
 
+/// An [`Owner`] by its parts, which hash as the owner does: the same fields in the same order.
+#[derive(Hash)]
+struct OwnerRef<'e> {
+    day: i64,
+    tenant: &'e str,
+    principal_kind: i32,
+    issuer: &'e str,
+    subject: &'e str,
+    model: &'e str,
+}
+
 /// What is summed. `kind` is empty for the requests themselves.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Summed {
@@ -59,21 +70,21 @@ pub(super) struct Amount {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Tally {
     /// An event has a handful of measures, so a look at each is the fastest index.
-    pub(super) amounts: HashMap<Owner, Vec<(Summed, Amount)>>,
+    pub(super) amounts: HashMap<Owner, Vec<(Summed, Amount)>, RandomState>,
     /// Events whose body is not a usage event. None should be; they are counted so that they do not vanish.
     pub(super) undecodable: u64,
 }
 
 impl Tally {
     pub(super) fn add_body(&mut self, at_ms: i64, body: &[u8]) {
-        match Summand::decode(body) {
-            Ok(summand) => self.add_summand(at_ms, summand),
+        match Summand::read(body) {
+            Ok(summand) => self.add_summand(at_ms, &summand),
             Err(_) => self.undecodable += 1,
         }
     }
 
-    pub(super) fn add(&mut self, owner: Owner, summed: Summed, amount: Amount) {
-        add_to(self.amounts.entry(owner).or_default(), summed, amount);
+    pub(super) fn add(&mut self, owner: Owner, summed: &Summed, amount: Amount) {
+        add_to(self.amounts.entry(owner).or_default(), &summed.kind, summed.source, amount);
     }
 
     pub(super) fn merge(&mut self, other: Self) {
@@ -81,38 +92,62 @@ impl Tally {
         for (owner, amounts) in other.amounts {
             let sums = self.amounts.entry(owner).or_default();
             for (summed, amount) in amounts {
-                add_to(sums, summed, amount);
+                add_to(sums, &summed.kind, summed.source, amount);
             }
         }
     }
 
-    fn add_summand(&mut self, at_ms: i64, event: Summand) {
-        let principal = event.principal.unwrap_or_default();
-        let owner = Owner {
+    fn add_summand(&mut self, at_ms: i64, event: &Summand<'_>) {
+        let owner = OwnerRef {
             day: at_ms.div_euclid(DAY_MS),
             tenant: event.tenant,
-            principal_kind: principal.kind,
-            issuer: principal.issuer,
-            subject: principal.subject,
+            principal_kind: event.principal.kind,
+            issuer: event.principal.issuer,
+            subject: event.principal.subject,
             model: event.model,
         };
-        let sums = self.amounts.entry(owner).or_default();
-        for measure in event.measures {
-            let summed = Summed { kind: measure.kind, source: measure.source };
-            add_to(sums, summed, Amount { quantity: measure.quantity, requests: 1 });
+        let sums = match self.amounts.get_mut(&owner) {
+            Some(sums) => sums,
+            None => self.amounts.entry(owner.into()).or_default(),
+        };
+        for measure in &event.measures {
+            add_to(sums, measure.kind, measure.source, Amount { quantity: measure.quantity, requests: 1 });
         }
-        let request = Summed { kind: String::new(), source: v1::MeasureSource::Unspecified.into() };
-        add_to(sums, request, Amount { quantity: 0, requests: 1 });
+        add_to(sums, "", v1::MeasureSource::Unspecified.into(), Amount { quantity: 0, requests: 1 });
     }
 }
 
-fn add_to(sums: &mut Vec<(Summed, Amount)>, summed: Summed, amount: Amount) {
-    match sums.iter_mut().find(|(known, _)| *known == summed) {
+impl Equivalent<Owner> for OwnerRef<'_> {
+    fn equivalent(&self, owner: &Owner) -> bool {
+        self.day == owner.day
+            && self.subject == owner.subject
+            && self.model == owner.model
+            && self.tenant == owner.tenant
+            && self.principal_kind == owner.principal_kind
+            && self.issuer == owner.issuer
+    }
+}
+
+impl From<OwnerRef<'_>> for Owner {
+    fn from(owner: OwnerRef<'_>) -> Self {
+        Self {
+            day: owner.day,
+            tenant: owner.tenant.to_owned(),
+            principal_kind: owner.principal_kind,
+            issuer: owner.issuer.to_owned(),
+            subject: owner.subject.to_owned(),
+            model: owner.model.to_owned(),
+        }
+    }
+}
+
+fn add_to(sums: &mut Vec<(Summed, Amount)>, kind: &str, source: i32, amount: Amount) {
+    match sums.iter_mut().find(|(known, _)| known.source == source && known.kind == kind) {
         Some((_, sum)) => {
             sum.quantity = sum.quantity.saturating_add(amount.quantity);
             sum.requests = sum.requests.saturating_add(amount.requests);
         }
-        None => sums.push((summed, amount)),
+        None => sums.push((Summed { kind: kind.to_owned(), source }, amount)),
     }
 }
 
