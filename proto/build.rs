@@ -1,9 +1,15 @@
-//! Generates the wire types and their proto-JSON forms. protox compiles the `.proto` files, so no protoc is needed.
+//! Generates the wire types, their proto-JSON forms and the services. protox compiles the `.proto` files, so no protoc is
+//! needed.
 
 use prost::Message as _;
 use std::{env, error::Error, path::PathBuf};
 
-const FILES: [&str; 3] = ["gateway/v1/bundle.proto", "gateway/v1/config.proto", "gateway/v1/usage.proto"];
+const FILES: [&str; 4] = [
+    "gateway/v1/bundle.proto",
+    "gateway/v1/config.proto",
+    "gateway/v1/enrolment.proto",
+    "gateway/v1/usage.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for file in FILES {
@@ -12,7 +18,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(FILES, ["."])?;
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
 
-    prost_build::Config::new()
+    tonic_prost_build::configure()
+        .build_client(env::var_os("CARGO_FEATURE_CLIENT").is_some())
+        .build_server(env::var_os("CARGO_FEATURE_SERVER").is_some())
+        // Both planes make their own connections.
+        .build_transport(false)
+        .bytes(".attach.gateway.v1.Resource.body")
+        .bytes(".attach.gateway.v1.UsageBatch.events")
         .extern_path(".google.protobuf.Duration", "::pbjson_types::Duration")
         .extern_path(".google.protobuf.Timestamp", "::pbjson_types::Timestamp")
         .compile_fds(descriptors.clone())?;

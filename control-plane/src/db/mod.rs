@@ -136,6 +136,10 @@ pub async fn migrate(owner_url: &str, serving_login: Option<&str>) -> Result<(),
     let options = PgConnectOptions::from_str(owner_url).map_err(OpenError::Address)?;
     let mut connection = PgConnection::connect_with(&options).await.map_err(OpenError::Connect)?;
     MIGRATOR.run(&mut connection).await?;
+    sqlx::query!("call make_usage_partitions()")
+        .execute(&mut connection)
+        .await
+        .map_err(OpenError::Connect)?;
     if let Some(login) = serving_login {
         serving_role::admit(&mut connection, login).await.map_err(OpenError::Connect)?;
     }

@@ -2,3 +2,4 @@
 
 pub mod actor;
 pub mod api_key;
+pub mod secret;

@@ -18,7 +18,7 @@ pub use remove_limit::remove_limit;
 pub use revoke_key::revoke_key;
 pub use set_limit::set_limit;
 
-use crate::{db::DbError, domain::api_key::NoRandomness};
+use crate::{db::DbError, domain::secret::NoRandomness};
 
 /// Why an operation did not happen. Nothing of it did.
 #[derive(Debug, thiserror::Error)]

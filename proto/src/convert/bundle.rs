@@ -13,6 +13,7 @@ use crate::{
 use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     time::Duration,
 };
 use url::Url;
@@ -308,6 +309,16 @@ fn address(text: &str, schemes: &[&str], field: &str) -> Result<Url, Invalid> {
 
 // === the bundle as a whole ===
 
+/// Tenants know nothing of each other's ids, so they may have the same.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct OfTenant<'a, I>(&'a TenantId, &'a I);
+
+impl<I: fmt::Display> fmt::Display for OfTenant<'_, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.1.fmt(f)
+    }
+}
+
 fn check_unique(bundle: &Bundle) -> Result<(), Invalid> {
     fn unique<K: Ord + ToString>(
         keys: impl IntoIterator<Item = K>,
@@ -326,10 +337,14 @@ fn check_unique(bundle: &Bundle) -> Result<(), Invalid> {
     }
     unique(bundle.tenants.iter().map(|it| &it.id), "tenants", "id")?;
     unique(bundle.quota_stores.iter().map(|it| &it.id), "quota_stores", "id")?;
-    unique(bundle.identity_providers.iter().map(|it| &it.id), "identity_providers", "id")?;
-    unique(bundle.keys.iter().map(|it| &it.id), "keys", "id")?;
-    unique(bundle.limits.iter().map(|it| &it.id), "limits", "id")?;
-    unique(bundle.access_rules.iter().map(|it| &it.id), "access_rules", "id")?;
+    unique(
+        bundle.identity_providers.iter().map(|it| OfTenant(&it.tenant, &it.id)),
+        "identity_providers",
+        "id",
+    )?;
+    unique(bundle.keys.iter().map(|it| OfTenant(&it.tenant, &it.id)), "keys", "id")?;
+    unique(bundle.limits.iter().map(|it| OfTenant(&it.tenant, &it.id)), "limits", "id")?;
+    unique(bundle.access_rules.iter().map(|it| OfTenant(&it.tenant, &it.id)), "access_rules", "id")?;
     unique(bundle.upstreams.iter().map(|it| &it.id), "upstreams", "id")?;
 
     let mut digests = BTreeSet::new();

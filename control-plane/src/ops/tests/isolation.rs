@@ -21,13 +21,21 @@ async fn every_table_holds_everybody_to_its_policies() {
         .test
         .as_superuser(
             "select relname from pg_class join pg_attribute on attrelid = pg_class.oid and attname = 'tenant_id'
-             where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not exists (
+             where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition and not exists (
                  select from pg_policy where polrelid = pg_class.oid and 'attach_app'::regrole = any (polroles)
                  and pg_get_expr(polqual, polrelid) like '%tenant_id = current_tenant()%'
                  and pg_get_expr(polwithcheck, polrelid) like '%tenant_id = current_tenant()%')",
         )
         .unwrap();
     assert_eq!(without, "", "each table of tenants lets attach_app see and write its own rows alone");
+    let past_the_table = world
+        .test
+        .as_superuser(
+            "select relname from pg_class where relispartition and relnamespace = 'public'::regnamespace
+             and relacl is not null and relacl::text like '%attach_%'",
+        )
+        .unwrap();
+    assert_eq!(past_the_table, "", "nobody who serves reaches a partition but through its table");
     let beyond = world
         .test
         .as_superuser(

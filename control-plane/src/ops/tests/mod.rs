@@ -201,10 +201,10 @@ async fn a_schema_that_this_program_does_not_know_is_not_served() {
     };
     version("+ 100");
     let newer = Database::open(&world.test.serving_url).await;
-    assert!(matches!(newer, Err(OpenError::NewerSchema { found: 102, known: 2 })), "{newer:?}");
+    assert!(matches!(newer, Err(OpenError::NewerSchema { found: 103, known: 3 })), "{newer:?}");
     version("- 101");
     let older = Database::open(&world.test.serving_url).await;
-    assert!(matches!(older, Err(OpenError::OlderSchema { found: Some(1), needed: 2 })), "{older:?}");
+    assert!(matches!(older, Err(OpenError::OlderSchema { found: Some(2), needed: 3 })), "{older:?}");
     world.test.as_superuser("drop table _sqlx_migrations").unwrap();
     let none = Database::open(&world.test.serving_url).await;
     assert!(matches!(none, Err(OpenError::OlderSchema { found: None, .. })), "{none:?}");
