@@ -12,6 +12,7 @@
 pub mod base62;
 pub mod bundle;
 mod convert;
+pub mod enrolment;
 pub mod id;
 pub mod join_token;
 pub mod resources;
