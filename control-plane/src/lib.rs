@@ -9,5 +9,6 @@ mod cli;
 pub mod db;
 pub mod domain;
 pub mod ops;
+pub mod seal;
 
 pub use cli::main;
