@@ -114,7 +114,8 @@ create table usage_event (
     subject text not null,
     issuer text not null,
     key_id text not null,
-    groups text[] not null,
+    -- A list of strings.
+    groups jsonb not null,
     project text not null,
     -- [{"kind": …, "quantity": …, "source": …}]
     measures jsonb not null,

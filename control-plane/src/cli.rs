@@ -1,12 +1,23 @@
 //! The command line.
 
-use crate::db::{self, Database, DbError, audit};
+use crate::{
+    authority::load_or_make,
+    clock::Clock,
+    db::{self, Database, DbError, audit},
+    domain::actor::Actor,
+    ops::{JOIN_TOKEN_LIFE, create_join_token},
+    start::{self, Settings},
+};
 use anyhow::Context as _;
+use attach_proto::id::PoolId;
 use clap::{Parser, Subcommand};
 use std::{
     io::{self, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
     process::ExitCode,
 };
+use tracing_subscriber::EnvFilter;
 
 /// The control plane of Attach Gateway: tenants, their policy and their usage, for many gateways.
 #[derive(Debug, Parser)]
@@ -18,6 +29,30 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serves until it is told to stop.
+    Serve {
+        /// The login to serve with.
+        #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+        url: String,
+        /// Address for gateways: gRPC over TLS, with certificates of this control plane's own authority
+        #[arg(long, env = "ATTACH_GRPC_LISTEN", default_value = "127.0.0.1:8443")]
+        listen_agents: SocketAddr,
+        /// File with the keys that seal secrets in the database; made at the first start. Without it they are lost.
+        #[arg(long, env = "ATTACH_SEAL_KEY_FILE", value_name = "FILE")]
+        seal_key_file: PathBuf,
+    },
+    /// Makes a join token for a pool, and prints the line that a GPU host joins with. It is good for one host and an hour.
+    JoinToken {
+        #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+        url: String,
+        #[arg(long, env = "ATTACH_SEAL_KEY_FILE", value_name = "FILE")]
+        seal_key_file: PathBuf,
+        /// Where gateways reach this control plane, as https://host:port
+        #[arg(long, env = "ATTACH_GRPC_URL", value_name = "URL")]
+        grpc_url: String,
+        #[arg(long)]
+        pool: PoolId,
+    },
     /// Brings the database's schema up to this program's, and lets the login of `DATABASE_URL` serve.
     Migrate {
         /// Owns the schema; needs CREATEROLE the first time.
@@ -36,10 +71,12 @@ enum Command {
 
 /// Runs a command of the command line.
 pub fn main() -> ExitCode {
-    // The database's notices tell an operator of nothing to do.
-    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(tracing::Level::WARN).init();
     let cli = Cli::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    // The database's notices tell an operator of nothing to do.
+    let default = "info,sqlx::postgres::notice=warn";
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = runtime.context("no runtime").and_then(|runtime| runtime.block_on(run(cli.command)));
     match result {
         Ok(code) => code,
@@ -52,6 +89,21 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Serve { url, listen_agents, seal_key_file } => {
+            start::serve(Settings { url, listen_agents, seal_key_file }).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::JoinToken { url, seal_key_file, grpc_url, pool } => {
+            let db = Database::open(&url).await.context("DATABASE_URL")?;
+            let sealer = start::sealer(&seal_key_file)?;
+            let now = Clock::System.now();
+            let (authority, _) = load_or_make(&db, &sealer, now).await?;
+            let actor = Actor::Operator { name: "command line".to_owned() };
+            let (token, _) =
+                create_join_token(&db, &actor, authority.sha256(), &pool, JOIN_TOKEN_LIFE, now).await?;
+            writeln!(io::stdout(), "attach-gateway join {}@{grpc_url}", token.as_str())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Migrate { owner_url, url } => {
             let login = url.as_deref().map(login_of).transpose()?;
             db::migrate(&owner_url, login.as_deref()).await.context("DATABASE_OWNER_URL")?;

@@ -3,6 +3,7 @@
 //!
 //! What a sealed text is for goes into it (associated data): moved to another row, it does not open.
 
+use crate::domain::secret::random_text;
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
     rand::{SecureRandom as _, SystemRandom},
@@ -22,6 +23,9 @@ const VERSION: &str = "v1";
 
 /// Of AES-256, in bytes.
 const KEY_BYTES: usize = 32;
+
+/// Enough to tell a handful of keys apart.
+const KID_CHARACTERS: usize = 8;
 
 /// Seals with one key, and opens what any of its keys sealed, so that a key can be replaced.
 pub struct Sealer {
@@ -76,9 +80,13 @@ impl Sealer {
         let fault = |source| SealError::File { path: path.to_owned(), source };
         let mut bytes = [0; KEY_BYTES];
         SystemRandom::new().fill(&mut bytes).map_err(|_| SealError::Seal)?;
+        // No two files' keys have one name: what is missing can be told from what was changed.
+        let kid = random_text(KID_CHARACTERS).map_err(|_| SealError::Seal)?;
         let mut file =
             fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(fault)?;
-        writeln!(file, "k1:{}", BASE64_STANDARD.encode(bytes)).and_then(|()| file.sync_all()).map_err(fault)
+        writeln!(file, "{kid}:{}", BASE64_STANDARD.encode(bytes))
+            .and_then(|()| file.sync_all())
+            .map_err(fault)
     }
 
     /// Seals a secret for one purpose, such as `quota_store/main`.
@@ -143,7 +151,8 @@ mod tests {
         assert!(matches!(Sealer::make(&path), Err(SealError::File { .. })), "it is not written over");
         let first = Sealer::read(&path).unwrap();
         let sealed = first.seal("quota_store/a", b"redis://:secret@host").unwrap();
-        assert!(sealed.starts_with("v1.k1.") && !sealed.contains("secret"));
+        let kid = sealed.split('.').nth(1).unwrap();
+        assert!(sealed.starts_with("v1.") && !sealed.contains("secret"));
         assert_ne!(sealed, first.seal("quota_store/a", b"redis://:secret@host").unwrap());
 
         let added = format!("k2:{}\n{}", BASE64_STANDARD.encode([7; 32]), fs::read_to_string(&path).unwrap());
@@ -154,10 +163,11 @@ mod tests {
         assert!(matches!(second.open("quota_store/b", &sealed), Err(SealError::Changed)));
         let newer = second.seal("x", b"y").unwrap();
         assert!(matches!(first.open("x", &newer), Err(SealError::UnknownKey { kid }) if kid == "k2"));
-        for broken in ["", "v1.k1", "v2.k1.AAAA.AAAA", "v1.k1.AAAA.AAAA", "v1.k1.!.!"] {
-            assert!(matches!(first.open("x", broken), Err(SealError::Form)), "{broken}");
+        for broken in ["", "v1.KID", "v2.KID.AAAA.AAAA", "v1.KID.AAAA.AAAA", "v1.KID.!.!"] {
+            let broken = broken.replace("KID", kid);
+            assert!(matches!(first.open("x", &broken), Err(SealError::Form)), "{broken}");
         }
-        assert_eq!(format!("{second:?}"), r#"["k2", "k1"]"#);
+        assert_eq!(format!("{second:?}"), format!("{:?}", ["k2", kid]));
     }
 
     #[test]

@@ -19,4 +19,5 @@ pub mod resources;
 pub mod usage;
 pub mod v1;
 
-pub use convert::Invalid;
+pub use convert::{Invalid, duration};
+pub use usage::timestamp;

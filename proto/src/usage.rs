@@ -196,11 +196,16 @@ impl From<PrincipalKind> for v1::PrincipalKind {
 impl From<MeasuredQuantity> for v1::MeasuredQuantity {
     fn from(measure: MeasuredQuantity) -> Self {
         let MeasuredQuantity { kind, quantity, source } = measure;
-        let source = match source {
-            MeasureSource::Engine => v1::MeasureSource::Engine,
-            MeasureSource::Estimated => v1::MeasureSource::Estimated,
-        };
-        Self { kind: kind.into_owned(), quantity, source: source.into() }
+        Self { kind: kind.into_owned(), quantity, source: v1::MeasureSource::from(source).into() }
+    }
+}
+
+impl From<MeasureSource> for v1::MeasureSource {
+    fn from(source: MeasureSource) -> Self {
+        match source {
+            MeasureSource::Engine => Self::Engine,
+            MeasureSource::Estimated => Self::Estimated,
+        }
     }
 }
 
@@ -228,6 +233,7 @@ impl From<Attempt> for v1::Attempt {
     }
 }
 
-fn timestamp(at: Timestamp) -> pbjson_types::Timestamp {
+/// A moment on the wire.
+pub fn timestamp(at: Timestamp) -> pbjson_types::Timestamp {
     pbjson_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
 }

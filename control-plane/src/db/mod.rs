@@ -4,24 +4,30 @@
 //! [`OperatorTx`] all of them. Row-level security holds them to it; each query of a tenant names the tenant as well, so
 //! that either lock alone is enough.
 
+pub(crate) mod agents;
+pub(crate) mod alarms;
 pub(crate) mod api_keys;
 pub(crate) mod audit;
+pub(crate) mod authorities;
+pub(crate) mod configuration;
 pub(crate) mod heads;
+pub(crate) mod join_tokens;
 pub(crate) mod limits;
 pub(crate) mod pools;
 mod serving_role;
 pub(crate) mod tenants;
+pub(crate) mod usage;
 
 pub use serving_role::Unfit;
 
-use attach_proto::id::TenantId;
+use attach_proto::id::{PoolId, TenantId};
 use sqlx::{
     Connection as _, PgConnection, PgPool, Postgres, Transaction,
     error::ErrorKind,
     migrate::{MigrateError, Migrator},
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
-use std::{str::FromStr as _, time::Duration};
+use std::{str::FromStr, time::Duration};
 
 pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
@@ -101,6 +107,12 @@ pub struct TenantTx {
 /// Sees and changes all.
 pub struct OperatorTx(Transaction<'static, Postgres>);
 
+/// Sees all as of one moment, and changes what agents say of themselves.
+pub(crate) struct SystemTx(Transaction<'static, Postgres>);
+
+/// Takes in usage from the agents of one pool.
+pub(crate) struct IngestTx(Transaction<'static, Postgres>);
+
 impl Database {
     /// Connects, and makes sure that the login can see no more than the role of each transaction, and that the schema is
     /// the one that this program knows.
@@ -129,6 +141,28 @@ impl Database {
         take_role(&mut transaction, "attach_operator", "").await?;
         Ok(OperatorTx(transaction))
     }
+
+    pub(crate) async fn system(&self) -> Result<SystemTx, DbError> {
+        let mut transaction = self.pool.begin_with("begin isolation level repeatable read").await?;
+        take_role(&mut transaction, "attach_system", "").await?;
+        Ok(SystemTx(transaction))
+    }
+
+    pub(crate) async fn ingest(&self, pool: &PoolId) -> Result<IngestTx, DbError> {
+        let mut transaction = self.pool.begin().await?;
+        take_role(&mut transaction, "attach_ingest", "").await?;
+        sqlx::query!("select set_config('attach.pool', $1, true) as pool", pool.as_str())
+            .fetch_one(&mut *transaction)
+            .await?;
+        Ok(IngestTx(transaction))
+    }
+
+    /// A connection of its own that hears of configuration changes.
+    pub(crate) async fn listen(&self) -> Result<PgListener, DbError> {
+        let mut listener = PgListener::connect_with(&self.pool).await?;
+        listener.listen(heads::CONFIG_CHANNEL).await?;
+        Ok(listener)
+    }
 }
 
 /// Brings the schema up to this program's, as the owner, and lets a login serve.
@@ -144,6 +178,13 @@ pub async fn migrate(owner_url: &str, serving_login: Option<&str>) -> Result<(),
         serving_role::admit(&mut connection, login).await.map_err(OpenError::Connect)?;
     }
     Ok(())
+}
+
+/// An id as it is kept; the table's check holds it to the same form.
+fn stored_id<I: FromStr>(text: &str) -> Result<I, DbError> {
+    text.parse().map_err(|_| {
+        DbError::Statement(sqlx::Error::Decode(format!("{text:?} stands where an id is").into()))
+    })
 }
 
 async fn take_role(connection: &mut PgConnection, role: &str, tenant: &str) -> Result<(), DbError> {
@@ -183,6 +224,36 @@ impl TenantTx {
 
     pub async fn commit(self) -> Result<(), DbError> {
         Ok(self.transaction.commit().await?)
+    }
+}
+
+impl SystemTx {
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.0
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), DbError> {
+        Ok(self.0.commit().await?)
+    }
+}
+
+impl IngestTx {
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.0
+    }
+
+    /// For a moment with other eyes: those of the role that reads events.
+    pub(crate) async fn look(&mut self) -> Result<&mut PgConnection, DbError> {
+        take_role(&mut self.0, "attach_system", "").await?;
+        Ok(&mut self.0)
+    }
+
+    pub(crate) async fn look_away(&mut self) -> Result<(), DbError> {
+        take_role(&mut self.0, "attach_ingest", "").await
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), DbError> {
+        Ok(self.0.commit().await?)
     }
 }
 

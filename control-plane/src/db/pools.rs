@@ -36,8 +36,7 @@ pub(crate) async fn add_tenant(
     Ok(())
 }
 
-/// A change of a tenant's policy is a change of each pool that serves it now; their agents' streams are told when the
-/// transaction commits.
+/// A change of a tenant's policy is a change of each pool that serves it now.
 pub(crate) async fn touch_those_of(
     connection: &mut PgConnection,
     tenant: &TenantId,
@@ -49,10 +48,7 @@ pub(crate) async fn touch_those_of(
         tenant.as_str(),
         revision
     )
-    .execute(&mut *connection)
+    .execute(connection)
     .await?;
-    sqlx::query!("select pg_notify('attach_config', $1::bigint::text)", revision)
-        .fetch_one(connection)
-        .await?;
     Ok(())
 }

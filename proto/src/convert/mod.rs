@@ -86,7 +86,8 @@ fn positive_duration(wire: Option<pbjson_types::Duration>, field: &str) -> Resul
     Ok(Some(duration))
 }
 
-pub(crate) fn duration(duration: Duration) -> pbjson_types::Duration {
+/// A length of time on the wire.
+pub fn duration(duration: Duration) -> pbjson_types::Duration {
     pbjson_types::Duration {
         seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default(),

@@ -20,10 +20,10 @@ mod trail;
 /// One server for all tests of this process, a database for each; the last to end stops it.
 static POSTGRES: LazyLock<Option<Postgres>> = LazyLock::new(Postgres::start);
 
-struct World {
-    test: TestDatabase,
-    db: Database,
-    operator: Actor,
+pub(crate) struct World {
+    pub(crate) test: TestDatabase,
+    pub(crate) db: Database,
+    pub(crate) operator: Actor,
 }
 
 const NOW: &str = "2026-11-21T12:00:00Z";
@@ -41,7 +41,7 @@ impl World {
         Some(Self { test, db, operator })
     }
 
-    async fn with_tenants(names: &[&str]) -> Option<Self> {
+    pub(crate) async fn with_tenants(names: &[&str]) -> Option<Self> {
         let world = Self::start().await?;
         for name in names {
             create_tenant(&world.db, &world.operator, &tenant(name), &pool()).await.unwrap();
@@ -54,15 +54,15 @@ impl World {
     }
 }
 
-fn pool() -> PoolId {
+pub(crate) fn pool() -> PoolId {
     "main".parse().unwrap()
 }
 
-fn id(name: &str) -> TenantId {
+pub(crate) fn id(name: &str) -> TenantId {
     name.parse().unwrap()
 }
 
-fn tenant(name: &str) -> Tenant {
+pub(crate) fn tenant(name: &str) -> Tenant {
     Tenant {
         id: id(name),
         name: format!("{name} Ltd"),
@@ -72,7 +72,7 @@ fn tenant(name: &str) -> Tenant {
     }
 }
 
-fn limit(tenant: &str, amount: u64) -> Limit {
+pub(crate) fn limit(tenant: &str, amount: u64) -> Limit {
     Limit {
         id: "tokens".parse().unwrap(),
         tenant: id(tenant),
@@ -88,7 +88,7 @@ fn limit(tenant: &str, amount: u64) -> Limit {
     }
 }
 
-fn new_key(name: &str) -> NewKey {
+pub(crate) fn new_key(name: &str) -> NewKey {
     NewKey {
         name: name.to_owned(),
         owner: "alice".to_owned(),
@@ -97,7 +97,7 @@ fn new_key(name: &str) -> NewKey {
     }
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     NOW.parse().unwrap()
 }
 

@@ -1,0 +1,256 @@
+//! One agent's stream: what it holds, what it is sent, and what it says.
+
+use super::{Door, refusal};
+use crate::{
+    bundle::PoolBundle,
+    changes::Following,
+    clock::Clock,
+    db::{
+        Database, DbError,
+        agents::{self, Beat, Connected},
+    },
+};
+use attach_proto::{
+    enrolment::AgentName,
+    resources::Difference,
+    v1::{
+        Ack, FromAgent, Heartbeat, HeartbeatReply, HeldResource, Hello, Resource, ToAgent, Update,
+        from_agent::Message as Said, to_agent::Message as Say,
+    },
+};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+use uuid::Uuid;
+
+/// Of a chunk's resources: well below the 4 MiB that gRPC takes, and little enough to be sent between two heartbeats.
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// As much of an agent's own words as is kept.
+const MAX_REFUSAL_CHARACTERS: usize = 1_000;
+
+type ToAgentSender = mpsc::Sender<Result<ToAgent, Status>>;
+
+pub(super) struct Session<'a> {
+    db: &'a Database,
+    clock: &'a Clock,
+    agent: &'a AgentName,
+    to_agent: &'a ToAgentSender,
+    features: Vec<String>,
+    held: Held,
+    /// Sent, and not answered yet. One at a time: what changes meanwhile goes out with the next.
+    under_way: Option<(String, Arc<PoolBundle>)>,
+    /// The revision that the agent would not take, which is not sent again.
+    refused: Option<u64>,
+}
+
+/// What the agent has.
+enum Held {
+    Said(Vec<HeldResource>),
+    Applied(Arc<PoolBundle>),
+}
+
+impl<'a> Session<'a> {
+    /// Runs until the agent leaves; an error is the last word to it.
+    pub(super) async fn run(
+        door: &'a Door,
+        agent: &'a AgentName,
+        hello: Hello,
+        said: Streaming<FromAgent>,
+        to_agent: &'a ToAgentSender,
+    ) -> Result<(), Status> {
+        // Followed before the look: whoever is revoked in between is noticed by one of the two.
+        let following = door.changes.follow(&agent.pool, &agent.agent);
+        let standing = {
+            let mut tx = door.db.system().await.map_err(|error| refusal::db(&error))?;
+            agents::standing(tx.connection(), &agent.agent, &agent.pool).await
+        };
+        refusal::unless_good(standing.map_err(|error| refusal::db(&error))?)?;
+
+        let Hello { version, features, held, upstreams } = hello;
+        let upstreams = serde_json::to_value(&upstreams).unwrap_or_default();
+        let connected = Connected { version: &version, features: &features, upstreams: &upstreams };
+        record(&door.db, async |connection| agents::connected(connection, &agent.agent, &connected).await)
+            .await?;
+        tracing::info!(agent.id = %agent.agent, pool.id = %agent.pool, version, "an agent is connected");
+        let session = Self {
+            db: &door.db,
+            clock: &door.clock,
+            agent,
+            to_agent,
+            features,
+            held: Held::Said(held),
+            under_way: None,
+            refused: None,
+        };
+        let ended = session.serve(following, said).await;
+        // Best effort: a heartbeat that stays away says the same a little later.
+        let _ =
+            record(&door.db, async |connection| agents::disconnected(connection, &agent.agent).await).await;
+        ended
+    }
+
+    async fn serve(mut self, mut following: Following, mut said: Streaming<FromAgent>) -> Result<(), Status> {
+        loop {
+            if self.under_way.is_none() {
+                let newest = following.bundles.borrow_and_update().clone();
+                if let Some(bundle) = newest {
+                    self.bring_up_to(bundle).await?;
+                }
+            }
+            tokio::select! {
+                () = following.revoked.cancelled() => return Err(refusal::revoked()),
+                () = self.to_agent.closed() => return Ok(()),
+                changed = following.bundles.changed(), if self.under_way.is_none() => {
+                    if changed.is_err() {
+                        return Err(Status::unavailable("the control plane is being stopped"));
+                    }
+                }
+                message = said.message() => match message {
+                    Ok(Some(FromAgent { message: Some(message) })) => self.hear(message).await?,
+                    // Of a later version.
+                    Ok(Some(FromAgent { message: None })) => {}
+                    Ok(None) | Err(_) => return Ok(()),
+                },
+            }
+        }
+    }
+
+    async fn hear(&mut self, message: Said) -> Result<(), Status> {
+        match message {
+            Said::Hello(_) => Err(refusal::invalid("Hello is said once")),
+            Said::Heartbeat(heartbeat) => self.beat(heartbeat).await,
+            Said::Ack(ack) => self.answered(ack).await,
+        }
+    }
+
+    /// Sends what the agent lacks of a revision, unless it has it, can't take it, or would not.
+    async fn bring_up_to(&mut self, bundle: Arc<PoolBundle>) -> Result<(), Status> {
+        let revision = bundle.revision.0;
+        let is_known = match &self.held {
+            Held::Applied(applied) => applied.revision == bundle.revision,
+            Held::Said(_) => false,
+        };
+        if is_known || self.refused == Some(revision) {
+            return Ok(());
+        }
+        let missing: Vec<String> =
+            bundle.resources.needed_features().filter(|needed| !self.features.contains(needed)).collect();
+        if !missing.is_empty() {
+            self.refused = Some(revision);
+            let agent = &self.agent.agent;
+            return record(self.db, async |connection| agents::too_old(connection, agent, &missing).await)
+                .await;
+        }
+        let difference = match &self.held {
+            Held::Said(held) => bundle.resources.difference(held),
+            Held::Applied(applied) => bundle.resources.difference_to(&applied.resources),
+        };
+        let nonce = Uuid::now_v7().to_string();
+        for update in chunks(difference, &bundle, &nonce) {
+            // The agent takes its time, or is gone.
+            if self.say(Say::Update(update)).await.is_err() {
+                return Ok(());
+            }
+        }
+        self.under_way = Some((nonce, bundle));
+        Ok(())
+    }
+
+    async fn answered(&mut self, ack: Ack) -> Result<(), Status> {
+        let Some((nonce, bundle)) = self.under_way.take() else {
+            return Err(refusal::invalid("nothing was sent that could be answered"));
+        };
+        if ack.nonce != nonce {
+            return Err(refusal::invalid("the answer is to something else than what was sent last"));
+        }
+        let agent = &self.agent.agent;
+        let revision = i64::try_from(bundle.revision.0).unwrap_or(i64::MAX);
+        if ack.error.is_empty() {
+            self.refused = None;
+            self.held = Held::Applied(bundle);
+            return record(self.db, async |connection| agents::applied(connection, agent, revision).await)
+                .await;
+        }
+        self.refused = Some(bundle.revision.0);
+        let why: String = ack.error.chars().filter(|c| *c != '\0').take(MAX_REFUSAL_CHARACTERS).collect();
+        tracing::warn!(agent.id = %agent, bundle.revision = revision, "an agent refuses a revision: {why}");
+        record(self.db, async |connection| agents::refused(connection, agent, revision, &why).await).await
+    }
+
+    async fn beat(&mut self, heartbeat: Heartbeat) -> Result<(), Status> {
+        let received_at = self.clock.now();
+        let Heartbeat { sent_at, applied_revision, clock_offset, upstreams, unacknowledged_events } =
+            heartbeat;
+        let reply = HeartbeatReply { sent_at, received_at: Some(attach_proto::timestamp(received_at)) };
+        // Before the database is asked, which would count as a clock's difference.
+        let _ = self.say(Say::HeartbeatReply(reply)).await;
+        let health = serde_json::to_value(&upstreams).unwrap_or_default();
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let beat = Beat {
+            applied_revision: number(applied_revision),
+            health: &health,
+            clock_offset_ms: clock_offset.map(|offset| {
+                offset.seconds.saturating_mul(1000).saturating_add(i64::from(offset.nanos / 1_000_000))
+            }),
+            unacknowledged_events: number(unacknowledged_events),
+        };
+        let agent = &self.agent.agent;
+        record(self.db, async |connection| agents::beat(connection, agent, &beat).await).await
+    }
+
+    async fn say(&self, message: Say) -> Result<(), mpsc::error::SendError<Result<ToAgent, Status>>> {
+        self.to_agent.send(Ok(ToAgent { message: Some(message) })).await
+    }
+}
+
+/// Keeps what an agent says of itself. While the database is away its streams stay: what they said last is said again.
+async fn record(
+    db: &Database,
+    write: impl AsyncFnOnce(&mut sqlx::PgConnection) -> Result<(), DbError>,
+) -> Result<(), Status> {
+    let written = async {
+        let mut tx = db.system().await?;
+        write(tx.connection()).await?;
+        tx.commit().await
+    };
+    match written.await {
+        Ok(()) => Ok(()),
+        Err(error @ DbError::Unavailable(_)) => {
+            tracing::warn!(error = %error, "what an agent says of itself is not kept");
+            Ok(())
+        }
+        Err(error) => Err(refusal::db(&error)),
+    }
+}
+
+/// In pieces of about [`CHUNK_BYTES`]; the last one completes the revision.
+fn chunks(difference: Difference, bundle: &PoolBundle, nonce: &str) -> Vec<Update> {
+    let Difference { upsert, removed } = difference;
+    let mut pieces: Vec<Vec<Resource>> = vec![Vec::new()];
+    let mut room = CHUNK_BYTES;
+    for resource in upsert {
+        let size = resource.body.len() + resource.id.len() + 16;
+        if size > room {
+            pieces.push(Vec::new());
+            room = CHUNK_BYTES;
+        }
+        room = room.saturating_sub(size);
+        if let Some(last) = pieces.last_mut() {
+            last.push(resource);
+        }
+    }
+    let count = pieces.len();
+    let update = |(index, upsert)| {
+        let is_last = index + 1 == count;
+        Update {
+            revision: bundle.revision.0,
+            nonce: nonce.to_owned(),
+            upsert,
+            removed: if index == 0 { removed.clone() } else { Vec::new() },
+            last: is_last,
+            manifest: is_last.then(|| bundle.manifest.clone()),
+        }
+    };
+    pieces.into_iter().enumerate().map(update).collect()
+}
