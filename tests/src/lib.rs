@@ -14,6 +14,7 @@
 )]
 
 pub mod client;
+pub mod control_plane;
 pub mod disk;
 pub mod engine;
 pub mod gateway;
@@ -22,6 +23,7 @@ pub mod postgres;
 pub mod redis;
 
 pub use client::{Answer, Client};
+pub use control_plane::ControlPlane;
 pub use disk::Disk;
 pub use engine::{Engine, Script};
 pub use gateway::Gateway;

@@ -1,0 +1,114 @@
+//! A control plane, as a process of the real binary on a database of its own.
+
+use crate::{Postgres, TestDatabase, eventually, free_port};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::LazyLock,
+    time::Duration,
+};
+use tokio::net::TcpStream;
+
+/// A start makes keys and waits for the database; a busy machine may need seconds.
+const START: Duration = Duration::from_secs(20);
+
+/// One server for all tests of this process, a database for each; it ends with the process.
+static POSTGRES: LazyLock<Option<Postgres>> = LazyLock::new(Postgres::start);
+
+/// Killed when it is dropped.
+pub struct ControlPlane {
+    pub database: TestDatabase,
+    /// Where gateways reach it.
+    pub agents_port: u16,
+    folder: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+impl ControlPlane {
+    /// With an empty database. `None`, said loudly, where there is no Postgres.
+    pub async fn start() -> Option<Self> {
+        let database = POSTGRES.as_ref()?.database();
+        let migrated = command(&database)
+            .arg("migrate")
+            .env("DATABASE_OWNER_URL", &database.owner_url)
+            .output()
+            .expect("the control plane runs");
+        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut plane = Self { database, agents_port: free_port(), folder, child: None };
+        plane.run().await;
+        Some(plane)
+    }
+
+    /// Starts it again on the same ports.
+    pub async fn run(&mut self) {
+        let log =
+            File::options().create(true).append(true).open(self.folder.path().join("control-plane.log"));
+        let log = log.expect("a file in our own folder");
+        let mut command = command(&self.database);
+        command
+            .arg("serve")
+            .env("ATTACH_GRPC_LISTEN", format!("127.0.0.1:{}", self.agents_port))
+            .env("ATTACH_SEAL_KEY_FILE", self.seal_keys())
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a handle"))
+            .stderr(log);
+        self.child = Some(command.spawn().expect("the control plane runs"));
+        eventually("the control plane listens", START, async || {
+            if let Ok(Some(status)) = self.child.as_mut()?.try_wait() {
+                panic!("the control plane ended at its start ({status}):\n{}", self.log());
+            }
+            TcpStream::connect(("127.0.0.1", self.agents_port)).await.ok()
+        })
+        .await;
+    }
+
+    /// Ends it at once, as a power cut does.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Where a gateway joins: `TOKEN@URL`. Each is good once.
+    pub fn join_line(&self, pool: &str) -> String {
+        let made = command(&self.database)
+            .args(["join-token", "--pool", pool])
+            .env("ATTACH_SEAL_KEY_FILE", self.seal_keys())
+            .env("ATTACH_GRPC_URL", format!("https://127.0.0.1:{}", self.agents_port))
+            .output()
+            .expect("the control plane runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let line = String::from_utf8_lossy(&made.stdout);
+        line.trim().strip_prefix("attach-gateway join ").expect("the line to paste").to_owned()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("control-plane.log")).unwrap_or_default()
+    }
+
+    fn seal_keys(&self) -> PathBuf {
+        self.folder.path().join("seal-keys")
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- log of the control plane ---\n{}", self.log());
+        }
+    }
+}
+
+fn command(database: &TestDatabase) -> Command {
+    let gateway = crate::gateway::binary();
+    let path: &Path = &gateway.with_file_name("attach-control-plane");
+    assert!(path.exists(), "{} is missing: run ./tests/run, or `cargo build` first", path.display());
+    let mut command = Command::new(path);
+    command.env_clear().env("DATABASE_URL", &database.serving_url);
+    command
+}
