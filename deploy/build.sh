@@ -11,18 +11,39 @@ need_tools() {
   need_package curl curl ca-certificates
 }
 
-# need_package COMMAND PACKAGE...
+# need_package COMMAND PACKAGE...: of apt; macOS has these with its compiler.
 need_package() {
   local command=$1
   shift
-  command -v "$command" >/dev/null && return
+  command -v "$command" >/dev/null || install_packages "$*" '' "$command"
+}
+
+# install_packages OF_APT OF_BREW WHAT: the names may be several, by spaces.
+install_packages() {
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    say "install  $*"
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; } \
-      >"$state/apt.log" 2>&1 || { tail -n 5 "$state/apt.log" >&2; fail "apt-get install $* failed"; }
+    say "install  $1"
+    # shellcheck disable=SC2086 # the names are to be split
+    apt_install $1 >"$state/apt.log" 2>&1 || { tail -n 5 "$state/apt.log" >&2; fail "apt-get install $1 failed"; }
+  elif [ -n "$2" ] && command -v brew >/dev/null; then
+    say "install  $2"
+    # shellcheck disable=SC2086 # the names are to be split
+    brew install -q $2 >"$state/brew.log" 2>&1 || { tail -n 5 "$state/brew.log" >&2; fail "brew install $2 failed"; }
   else
-    fail "$command is missing. Install it, on Debian or Ubuntu: sudo apt-get install -y $*"
+    fail "$3 is missing. Install it, on Debian or Ubuntu: sudo apt-get install -y $1${2:+; with Homebrew: brew install $2}"
   fi
+}
+
+# Packaged servers start with their package; we start our own, so none is to be started here.
+apt_install() {
+  local policy=/usr/sbin/policy-rc.d ours=no status=0
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
+    ours=yes
+  fi
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; } ||
+    status=$?
+  [ "$ours" = no ] || rm -f "$policy"
+  return "$status"
 }
 
 # Builds, and sets gateway and demo to the programs.

@@ -3,7 +3,7 @@
 use crate::{
     authority::BundleSigner,
     db::{
-        Database, DbError, SystemTx,
+        Database, DbError,
         configuration::{self as rows, Row, StoreRow},
     },
     seal::{SealError, Sealer},
@@ -41,7 +41,7 @@ pub(crate) async fn build(
     signer: &BundleSigner,
     pool: &PoolId,
 ) -> Result<PoolBundle, BuildError> {
-    let mut tx: SystemTx = db.system().await?;
+    let mut tx = db.snapshot().await?;
     let connection = tx.connection();
     let revision = rows::revisions(connection, &[pool.as_str().to_owned()]).await?;
     let Some((_, revision)) = revision.into_iter().next() else {

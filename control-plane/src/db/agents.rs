@@ -92,31 +92,42 @@ pub(crate) async fn revoked_among(
     Ok(revoked)
 }
 
+/// Returns since when it is connected.
 pub(crate) async fn connected(
     connection: &mut PgConnection,
     id: &AgentId,
     said: &Connected<'_>,
-) -> Result<(), DbError> {
-    sqlx::query!(
-        "insert into agent_state (agent_id, program_version, features, upstreams, connected_at, last_seen_at)
-         values ($1, $2, $3, $4, now(), now())
-         on conflict (agent_id) do update set
-             program_version = excluded.program_version, features = excluded.features, upstreams = excluded.upstreams,
-             connected_at = now(), last_seen_at = now(), disconnected_at = null",
+) -> Result<Timestamp, DbError> {
+    let connected_at = sqlx::query_scalar!(
+        r#"insert into agent_state (agent_id, program_version, features, upstreams, connected_at, last_seen_at)
+           values ($1, $2, $3, $4, now(), now())
+           on conflict (agent_id) do update set
+               program_version = excluded.program_version, features = excluded.features, upstreams = excluded.upstreams,
+               connected_at = now(), last_seen_at = now(), disconnected_at = null
+           returning connected_at as "connected_at: jiff_sqlx::Timestamp""#,
         id.as_str(),
         said.version,
         said.features,
         said.upstreams,
     )
-    .execute(connection)
+    .fetch_one(connection)
     .await?;
-    Ok(())
+    Ok(connected_at.to_jiff())
 }
 
-pub(crate) async fn disconnected(connection: &mut PgConnection, id: &AgentId) -> Result<(), DbError> {
-    sqlx::query!("update agent_state set disconnected_at = now() where agent_id = $1", id.as_str())
-        .execute(connection)
-        .await?;
+/// Unless it has connected again since, as an agent does that noticed the loss first.
+pub(crate) async fn disconnected(
+    connection: &mut PgConnection,
+    id: &AgentId,
+    connected_at: Timestamp,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        "update agent_state set disconnected_at = now() where agent_id = $1 and connected_at = $2",
+        id.as_str(),
+        connected_at.to_sqlx() as jiff_sqlx::Timestamp
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

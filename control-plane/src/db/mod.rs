@@ -66,9 +66,18 @@ impl From<sqlx::Error> for DbError {
             (None, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => {
                 Self::Unavailable(error)
             }
+            (None, sqlx::Error::Database(of_database)) if is_passing(of_database.code().as_deref()) => {
+                Self::Unavailable(error)
+            }
             (None, _) => Self::Statement(error),
         }
     }
+}
+
+/// Whether the same statement may succeed a moment later: connections that break, a server that stops, starts or has no
+/// room, transactions that stood in each other's way (appendix A of the manual of Postgres: classes 08, 40, 53 and 57).
+fn is_passing(code: Option<&str>) -> bool {
+    code.and_then(|code| code.get(..2)).is_some_and(|class| matches!(class, "08" | "40" | "53" | "57"))
 }
 
 /// Why the control plane does not start with this database.
@@ -107,7 +116,7 @@ pub struct TenantTx {
 /// Sees and changes all.
 pub struct OperatorTx(Transaction<'static, Postgres>);
 
-/// Sees all as of one moment, and changes what agents say of themselves.
+/// Sees all, and changes what agents say of themselves.
 pub(crate) struct SystemTx(Transaction<'static, Postgres>);
 
 /// Takes in usage from the agents of one pool.
@@ -143,7 +152,16 @@ impl Database {
     }
 
     pub(crate) async fn system(&self) -> Result<SystemTx, DbError> {
-        let mut transaction = self.pool.begin_with("begin isolation level repeatable read").await?;
+        self.system_with("begin").await
+    }
+
+    /// Of one moment, however many statements look at it.
+    pub(crate) async fn snapshot(&self) -> Result<SystemTx, DbError> {
+        self.system_with("begin isolation level repeatable read, read only").await
+    }
+
+    async fn system_with(&self, begin: &'static str) -> Result<SystemTx, DbError> {
+        let mut transaction = self.pool.begin_with(begin).await?;
         take_role(&mut transaction, "attach_system", "").await?;
         Ok(SystemTx(transaction))
     }

@@ -67,11 +67,14 @@ impl<'a> Session<'a> {
         };
         refusal::unless_good(standing.map_err(|error| refusal::db(&error))?)?;
 
-        let Hello { version, features, held, upstreams } = hello;
+        let Hello { mut version, features, held, upstreams } = hello;
+        version.retain(|c| !c.is_control());
         let upstreams = serde_json::to_value(&upstreams).unwrap_or_default();
         let connected = Connected { version: &version, features: &features, upstreams: &upstreams };
-        record(&door.db, async |connection| agents::connected(connection, &agent.agent, &connected).await)
-            .await?;
+        let connected_at = record(&door.db, async |connection| {
+            agents::connected(connection, &agent.agent, &connected).await.map(Some)
+        })
+        .await?;
         tracing::info!(agent.id = %agent.agent, pool.id = %agent.pool, version, "an agent is connected");
         let session = Self {
             db: &door.db,
@@ -84,9 +87,13 @@ impl<'a> Session<'a> {
             refused: None,
         };
         let ended = session.serve(following, said).await;
-        // Best effort: a heartbeat that stays away says the same a little later.
-        let _ =
-            record(&door.db, async |connection| agents::disconnected(connection, &agent.agent).await).await;
+        if let Some(connected_at) = connected_at {
+            // Best effort: a heartbeat that stays away says the same a little later.
+            let _ = record(&door.db, async |connection| {
+                agents::disconnected(connection, &agent.agent, connected_at).await
+            })
+            .await;
+        }
         ended
     }
 
@@ -205,20 +212,21 @@ impl<'a> Session<'a> {
 }
 
 /// Keeps what an agent says of itself. While the database is away its streams stay: what they said last is said again.
-async fn record(
+async fn record<T: Default>(
     db: &Database,
-    write: impl AsyncFnOnce(&mut sqlx::PgConnection) -> Result<(), DbError>,
-) -> Result<(), Status> {
+    write: impl AsyncFnOnce(&mut sqlx::PgConnection) -> Result<T, DbError>,
+) -> Result<T, Status> {
     let written = async {
         let mut tx = db.system().await?;
-        write(tx.connection()).await?;
-        tx.commit().await
+        let written = write(tx.connection()).await?;
+        tx.commit().await?;
+        Ok(written)
     };
     match written.await {
-        Ok(()) => Ok(()),
+        Ok(written) => Ok(written),
         Err(error @ DbError::Unavailable(_)) => {
             tracing::warn!(error = %error, "what an agent says of itself is not kept");
-            Ok(())
+            Ok(T::default())
         }
         Err(error) => Err(refusal::db(&error)),
     }

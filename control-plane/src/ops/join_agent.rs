@@ -42,7 +42,7 @@ pub(crate) enum JoinError {
     Expired,
     #[error("the join token was revoked")]
     Revoked,
-    #[error("host must have 1 to 255 characters")]
+    #[error("host must have 1 to 255 characters, and no control characters")]
     Host,
     #[error("certificate_request {0}")]
     Issue(#[from] IssueError),
@@ -65,6 +65,9 @@ pub(crate) async fn join_agent(
     let token: JoinToken = join.token.parse()?;
     if *token.authority_sha256() != authority.sha256() {
         return Err(JoinError::OtherControlPlane);
+    }
+    if join.host.chars().any(char::is_control) {
+        return Err(JoinError::Host);
     }
     let hash = secret::sha256(token.as_str());
     let mut tx = db.operator().await?;

@@ -148,6 +148,23 @@ async fn a_heartbeat_is_answered_with_the_time_and_kept() {
     eventually("it is gone", async || state(&front, "disconnected_at is not null") == "t").await;
 }
 
+/// It noticed the loss of its old connection first.
+#[tokio::test]
+async fn the_end_of_an_agents_old_stream_does_not_make_it_look_gone() {
+    let Some(front) = Front::start().await else { return };
+    let agent = front.agent().await;
+    let mut old = agent.follow().await.unwrap();
+    old.apply().await.unwrap();
+    let mut new = agent.follow().await.unwrap();
+    new.apply().await.unwrap();
+    drop(old);
+    // Long enough for the old one's last word.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(state(&front, "disconnected_at is null"), "t");
+    drop(new);
+    eventually("it is gone", async || state(&front, "disconnected_at is not null") == "t").await;
+}
+
 #[tokio::test]
 async fn a_revoked_agents_stream_closes_and_does_not_open_again() {
     let Some(front) = Front::start().await else { return };

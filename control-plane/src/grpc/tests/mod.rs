@@ -3,6 +3,7 @@
 mod agent;
 mod following;
 mod joining;
+mod many;
 mod reporting;
 
 use super::*;

@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
-fn event(tenant: &str, subject: &str, output: u64) -> UsageEvent {
+pub(super) fn event(tenant: &str, subject: &str, output: u64) -> UsageEvent {
     UsageEvent {
         event_id: Uuid::now_v7().to_string(),
         occurred_at: Some(attach_proto::timestamp(Clock::System.now())),
@@ -37,11 +37,11 @@ fn event(tenant: &str, subject: &str, output: u64) -> UsageEvent {
     }
 }
 
-fn encoded(events: &[UsageEvent]) -> Vec<Vec<u8>> {
+pub(super) fn encoded(events: &[UsageEvent]) -> Vec<Vec<u8>> {
     events.iter().map(UsageEvent::encode_to_vec).collect()
 }
 
-fn spool() -> String {
+pub(super) fn spool() -> String {
     Uuid::now_v7().to_string()
 }
 
