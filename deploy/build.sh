@@ -46,7 +46,7 @@ apt_install() {
   return "$status"
 }
 
-# Builds, and sets gateway and demo to the programs.
+# Builds, and sets gateway, control and demo to the programs.
 build_programs() {
   local target=${CARGO_TARGET_DIR:-$root/target} started=$SECONDS cargo_pid status=0
   # A checkout that belongs to somebody else, such as root: build in our own cache.
@@ -56,7 +56,8 @@ build_programs() {
   fi
   case $target in /*) ;; *) target=$PWD/$target ;; esac
   # From the root, for its toolchain file and cargo settings are found by the working directory.
-  (cd "$root" && exec cargo build --release --locked -p attach-gateway -p attach-demo --target-dir "$target") \
+  [ "$standalone" = yes ] || set -- -p attach-control-plane
+  (cd "$root" && exec cargo build --release --locked -p attach-gateway -p attach-demo "$@" --target-dir "$target") \
     >"$state/build.log" 2>&1 </dev/null 9>&- &
   cargo_pid=$!
   trap 'kill "$cargo_pid" 2>/dev/null || true; exit 130' INT TERM
@@ -70,6 +71,7 @@ build_programs() {
   fi
   say "built    in $((SECONDS - started)) s"
   gateway=$target/release/attach-gateway
+  control=$target/release/attach-control-plane
   demo=$target/release/attach-demo
 }
 

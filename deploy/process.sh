@@ -72,13 +72,13 @@ end_part() {
   rm -f "$state/$name.pid"
 }
 
-# Ends all parts, the gateway first: its streams finish while the engine is still there. It is given as long as a
-# long answer may take.
+# Ends all parts, the gateway first: its streams finish while the engine is still there, and its last usage is taken in. It
+# is given as long as a long answer may take.
 end_all_parts() {
-  local ended=''
-  end_part gateway 30 && ended="gateway"
-  end_part issuer 5 && ended="${ended:+$ended, }issuer"
-  end_part engine 5 && ended="${ended:+$ended, }engine"
+  local ended='' part
+  for part in gateway:30 control:30 issuer:5 engine:5 redis:10 postgres:30; do
+    end_part "${part%:*}" "${part#*:}" && ended="${ended:+$ended, }${part%:*}"
+  done
   # What it tells is no longer true.
   rm -f "$state/env"
   echo "${ended:-nothing}"
