@@ -1,7 +1,13 @@
 //! The admin listener: health, readiness and metrics, for the operator's eyes.
 
 use crate::{
-    access_log::AccessLog, dial::is_reachable, identify::Issuers, metrics::Metrics, snapshot::Snapshot,
+    access_log::AccessLog,
+    clock::Clock,
+    control_plane::{Standing, State as ControlPlane},
+    dial::is_reachable,
+    identify::Issuers,
+    metrics::Metrics,
+    snapshot::Snapshot,
     usage::SpoolHandle,
 };
 use axum::{
@@ -11,6 +17,7 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use jiff::Timestamp;
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch};
@@ -26,6 +33,9 @@ pub(crate) struct Admin {
     pub(crate) spool: SpoolHandle,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: AccessLog,
+    pub(crate) clock: Clock,
+    /// `None` for a gateway that belongs to no control plane.
+    pub(crate) standing: Option<Arc<Standing>>,
     /// Set when the gateway is told to stop: balancers shall send no more.
     pub(crate) stop: CancellationToken,
 }
@@ -37,6 +47,27 @@ struct Readiness {
     engines: Vec<EngineState>,
     issuers: Vec<IssuerState>,
     usage_spool: SpoolState,
+    managed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    control_plane: Option<ControlPlaneState>,
+}
+
+#[derive(Serialize)]
+struct ControlPlaneState {
+    connected: bool,
+    revoked: bool,
+    /// Why there is no connection.
+    problem: Option<String>,
+    applied_revision: Option<u64>,
+    refused_revisions: u64,
+    /// Of the one refused last.
+    refusal: Option<String>,
+    seconds_since_last_word: Option<f64>,
+    /// How far this clock is ahead.
+    clock_offset_seconds: Option<f64>,
+    unacknowledged_events: u64,
+    stopped_spools: u64,
+    certificate_days_left: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -85,8 +116,9 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, content_type)], admin.metrics.render())
 }
 
-/// Ready when an answer could be served and recorded: an engine is there and the spool takes events. Issuers are
-/// shown but do not decide: while one is away, the callers of the others are served.
+/// Ready when an answer could be served and recorded: there is a bundle and an engine, and the spool takes events. Issuers
+/// are shown but do not decide: while one is away, the callers of the others are served. Nor does the control plane, as long
+/// as it has not revoked this gateway.
 async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
     let snapshot = Arc::clone(&admin.snapshots.borrow());
     let mut engines = Vec::new();
@@ -100,8 +132,10 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
         error: status.last_error,
     });
     let spool = admin.spool.stats();
+    let control_plane = admin.standing.as_ref().map(|standing| standing.look());
     let readiness = Readiness {
-        ready: engines.iter().any(|engine| engine.reachable)
+        ready: control_plane.as_ref().is_none_or(|state| state.applied_revision.is_some())
+            && engines.iter().any(|engine| engine.reachable)
             && spool.fault.is_none()
             && !admin.stop.is_cancelled(),
         bundle_revision: snapshot.bundle().revision.0,
@@ -112,7 +146,25 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
             refused: spool.refused,
             error: spool.fault.map(|fault| fault.to_string()),
         },
+        managed: control_plane.is_some(),
+        control_plane: control_plane.map(|state| control_plane_state(state, admin.clock.now())),
     };
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness))
+}
+
+fn control_plane_state(state: ControlPlane, now: Timestamp) -> ControlPlaneState {
+    ControlPlaneState {
+        connected: state.connected,
+        revoked: state.revoked,
+        applied_revision: state.applied_revision,
+        refused_revisions: state.refused_revisions,
+        seconds_since_last_word: state.last_word.map(|at| at.elapsed().as_secs_f64()),
+        clock_offset_seconds: state.clock_offset.map(|offset| offset.as_secs_f64()),
+        unacknowledged_events: state.unacknowledged_events(),
+        stopped_spools: state.stopped_spools,
+        certificate_days_left: state.certificate_days(now),
+        problem: state.problem,
+        refusal: state.refusal,
+    }
 }

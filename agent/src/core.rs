@@ -21,7 +21,7 @@ use crate::{
     tls::HANDSHAKE,
     usage::SpoolHandle,
 };
-use attach_proto::id::AgentId;
+use attach_proto::id::{AgentId, PoolId};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -65,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
     pub(crate) agent: AgentId,
+    /// `None` for a gateway that belongs to no control plane.
+    pub(crate) pool: Option<PoolId>,
     pub(crate) auth_config: AuthConfig,
     pub(crate) max_request_bytes: usize,
     pub(crate) grace: Duration,
@@ -106,7 +108,7 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
         bodies: shared.bodies,
         max_request_bytes: shared.max_request_bytes,
         spool: shared.spool,
-        admitter: Admitter::new(shared.local_store, tickets, shared.clock.clone(), shared.agent),
+        admitter: Admitter::new(shared.local_store, tickets, shared.clock.clone(), shared.agent, shared.pool),
         forwarder: Forwarder::new(pool.clone(), shared.engines),
         access_log: shared.access_log,
         metrics: Arc::clone(&shared.metrics),

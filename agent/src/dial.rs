@@ -85,11 +85,16 @@ pub(crate) async fn dial(
     timeout_at(deadline, connect).await.unwrap_or(Err(DialError::TimedOut(connect_timeout)))
 }
 
-/// Connects as [`dial`] does and hangs up: whether somebody listens there.
-pub(crate) async fn is_reachable(url: &Url, connect_timeout: Duration) -> bool {
+/// Connects as [`dial`] does, and leaves it to the caller what to speak.
+pub(crate) async fn dial_tcp(url: &Url, connect_timeout: Duration) -> Result<TcpStream, DialError> {
     let deadline = Instant::now() + connect_timeout;
     let connect = async { connect_to_any(&addresses(url).await?, deadline).await };
-    matches!(timeout_at(deadline, connect).await, Ok(Ok(_)))
+    timeout_at(deadline, connect).await.unwrap_or(Err(DialError::TimedOut(connect_timeout)))
+}
+
+/// Whether somebody listens there.
+pub(crate) async fn is_reachable(url: &Url, connect_timeout: Duration) -> bool {
+    dial_tcp(url, connect_timeout).await.is_ok()
 }
 
 async fn addresses(url: &Url) -> Result<Vec<SocketAddr>, DialError> {

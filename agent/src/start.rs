@@ -12,17 +12,22 @@ use crate::{
     dial::tls_config,
     identify::Issuers,
     listen,
+    managed::Managed,
     metrics::Metrics,
     route::Engines,
-    settings::{AdminAddress, Settings},
+    settings::{AdminAddress, BundleOrigin, Environment, LocalOrigin, Settings},
     snapshot::Snapshot,
-    source::Source,
+    source::{Loaded, Source},
     tls::TlsFiles,
-    usage::SpoolWriter,
+    usage::{Destination, SpoolWriter},
 };
 use anyhow::Context as _;
-use attach_proto::id::AgentId;
+use attach_proto::{
+    enrolment::AgentName,
+    id::{AgentId, Revision},
+};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use rustls::ClientConfig;
 use std::{
     fs,
     io::Write as _,
@@ -38,31 +43,42 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// Serves until a signal, then drains. Returns when every answer is out and every event durable.
-pub(crate) fn serve(settings: &Settings, mut source: Source) -> anyhow::Result<()> {
+pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Result<()> {
     raise_file_limit();
-    let snapshot = Arc::new(source.load()?);
+    let clock = Clock::System;
+    let client_tls = tls_config();
+    let (mut source, managed) = source(settings, environment, &clock, &client_tls)?;
     let tls = settings.tls.as_ref().map(TlsFiles::acceptor).transpose()?;
-    let listeners = listen::bind(settings.listen, settings.workers)?;
-    let address = listeners.first().map_or(Ok(settings.listen), std::net::TcpListener::local_addr)?;
+    let (snapshot, listeners) = match source.load()? {
+        Loaded::Bundle(snapshot) => (snapshot, Some(listen::bind(settings.listen, settings.workers)?)),
+        // No caller is let in to be refused: the port is opened with the first bundle.
+        Loaded::Nobody(snapshot) => (snapshot, None),
+    };
+    let snapshot = Arc::new(snapshot);
 
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&settings.state_dir)
         .with_context(|| format!("--state {}: can't be made", settings.state_dir.display()))?;
-    let agent = agent_id(&settings.state_dir)?;
-    let clock = Clock::System;
-    let spool = SpoolWriter::start(&settings.state_dir, clock.clone())?;
+    let (agent, pool, destination) = match &managed {
+        Some(managed) => {
+            let AgentName { pool, agent } = managed.name();
+            (agent, Some(pool), Destination::ControlPlane)
+        }
+        None => (agent_id(&settings.state_dir)?, None, Destination::ThisHost),
+    };
+    let spool = SpoolWriter::start(&settings.state_dir, clock.clone(), destination)?;
     let (lines, close_lines) = match settings.access_log {
         AccessLogTo::Stdout => Some(DecisionLog::to_stdout(clock.clone())?).unzip(),
         AccessLogTo::Off => (None, None),
     };
     let (refusals, close_refusals) = DecisionLog::to_state(&settings.state_dir, clock.clone())?;
-    let metrics = Arc::new(Metrics::new());
+    let standing = managed.as_ref().map(Managed::standing);
+    let metrics = Arc::new(Metrics::new(standing.clone(), clock.clone()));
     let (snapshots, receiver) = watch::channel(Arc::clone(&snapshot));
 
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let client_tls = tls_config();
     let issuers =
         Issuers::new(control.handle().clone(), &settings.state_dir, clock.clone(), Arc::clone(&client_tls));
     let issuers = Arc::new(issuers);
@@ -80,8 +96,9 @@ pub(crate) fn serve(settings: &Settings, mut source: Source) -> anyhow::Result<(
         spool: spool.handle(),
         access_log: AccessLog { lines, refusals },
         metrics: Arc::clone(&metrics),
-        clock,
+        clock: clock.clone(),
         agent,
+        pool,
         auth_config: settings.auth_config.clone(),
         max_request_bytes: settings.max_request_bytes,
         grace: settings.grace,
@@ -96,6 +113,8 @@ pub(crate) fn serve(settings: &Settings, mut source: Source) -> anyhow::Result<(
         spool: spool.handle(),
         metrics: Arc::clone(&metrics),
         access_log: shared.access_log.clone(),
+        clock,
+        standing,
         stop: stop.clone(),
     };
     let ended = control.block_on(async {
@@ -103,21 +122,40 @@ pub(crate) fn serve(settings: &Settings, mut source: Source) -> anyhow::Result<(
         let mut signals = Signals::new()?;
         let admin_listener = bind_admin(settings.admin).await?;
         let admin_address = admin_listener.local_addr()?;
-        let cores = spawn_cores(&shared, listeners)?;
-        drop(shared);
-        say_hello(&snapshot, address, admin_address, settings);
+        tracing::info!(
+            "health and metrics on http://{admin_address}, state in {}",
+            settings.state_dir.display()
+        );
         let admin = tokio::spawn(admin::serve(admin, admin_listener, end.clone()));
         let gauge = Arc::clone(&metrics);
         let revision = move |snapshot: &Snapshot| {
             gauge.bundle_revision.set(i64::try_from(snapshot.bundle().revision.0).unwrap_or(i64::MAX));
         };
         revision(&snapshot);
+        let running = managed.map(|managed| managed.start(&spool));
         let follow = tokio::spawn(source.follow(snapshots, move |snapshot| {
             // Before requests are served by it, or a new issuer's callers would meet no keys.
             issuers.apply(snapshot);
             revision(snapshot);
         }));
-        signals.wait(&stop).await;
+        let listeners = match listeners {
+            Some(listeners) => listeners,
+            None => {
+                tokio::select! {
+                    () = first_bundle(receiver.clone()) => listen::bind(settings.listen, settings.workers)?,
+                    () = signals.wait(&stop) => Vec::new(),
+                }
+            }
+        };
+        if !stop.is_cancelled() {
+            let address = listeners.first().map_or(Ok(settings.listen), std::net::TcpListener::local_addr)?;
+            say_hello(&Arc::clone(&receiver.borrow()), address, settings);
+        }
+        let cores = spawn_cores(&shared, listeners)?;
+        drop(shared);
+        if !stop.is_cancelled() {
+            signals.wait(&stop).await;
+        }
         // The cores drain on their own threads; health and issuers' keys stay available to them meanwhile.
         let mut drained = tokio::task::spawn_blocking(move || join(cores));
         let drained = tokio::select! {
@@ -128,6 +166,9 @@ pub(crate) fn serve(settings: &Settings, mut source: Source) -> anyhow::Result<(
                 drained.await
             }
         };
+        if let Some(running) = running {
+            running.finish().await;
+        }
         end.cancel();
         follow.abort();
         admin.await??;
@@ -139,6 +180,31 @@ pub(crate) fn serve(settings: &Settings, mut source: Source) -> anyhow::Result<(
     close_refusals.close();
     close_lines.map(LogCloser::close);
     ended.and(closed)
+}
+
+/// Where bundles come from, and what belongs to a gateway whose bundles come from a control plane.
+fn source(
+    settings: &Settings,
+    environment: Environment,
+    clock: &Clock,
+    engine_tls: &Arc<ClientConfig>,
+) -> anyhow::Result<(Source, Option<Managed>)> {
+    match &settings.origin {
+        BundleOrigin::Local(origin) => Ok((Source::local(LocalOrigin::clone(origin), environment), None)),
+        BundleOrigin::ControlPlane { upstreams } => {
+            let managed = Managed::load(&settings.state_dir, clock.clone())?;
+            let source = managed.source(upstreams.clone(), environment, Arc::clone(engine_tls))?;
+            Ok((source, Some(managed)))
+        }
+    }
+}
+
+/// Until there is a bundle to serve.
+async fn first_bundle(mut snapshots: watch::Receiver<Arc<Snapshot>>) {
+    // Revisions begin with 1. The source lives as long as the gateway; without it there will be none.
+    if snapshots.wait_for(|snapshot| snapshot.bundle().revision > Revision(0)).await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// Each connection is a file or two. The usual soft limit of 1,024 is for programs of another age.
@@ -218,12 +284,7 @@ impl Signals {
     }
 }
 
-fn say_hello(
-    snapshot: &Snapshot,
-    address: std::net::SocketAddr,
-    admin: std::net::SocketAddr,
-    settings: &Settings,
-) {
+fn say_hello(snapshot: &Snapshot, address: std::net::SocketAddr, settings: &Settings) {
     let bundle = snapshot.bundle();
     let engines: Vec<_> = bundle.upstreams.iter().map(|upstream| upstream.url.as_str()).collect();
     let scheme = match &settings.tls {
@@ -234,7 +295,6 @@ fn say_hello(
         None => "http",
     };
     tracing::info!("listening on {scheme}://{address}, engine {}", engines.join(" "));
-    tracing::info!("health and metrics on http://{admin}, state in {}", settings.state_dir.display());
     for provider in &bundle.identity_providers {
         tracing::info!("tokens of {} for {}", provider.issuer, provider.audiences.join(", "));
     }

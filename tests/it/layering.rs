@@ -12,15 +12,20 @@ use std::{
 const ORDER: &[&str] = &[
     "clock",
     "within",
+    "backoff",
+    "whole_file",
     "json_edit",
     "roots",
     "peer",
     "tls",
     "dial",
     "fetch",
+    "control_plane",
+    "enrolment",
     "decisions",
     "snapshot",
     "usage",
+    "reporter",
     "cli",
     "settings",
     "telemetry",
@@ -42,6 +47,7 @@ const ORDER: &[&str] = &[
     "listen",
     "core",
     "admin",
+    "managed",
     "start",
 ];
 

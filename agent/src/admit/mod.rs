@@ -30,7 +30,7 @@ use crate::{authorize::Grant, clock::Clock, snapshot::Snapshot};
 use applied::applied;
 use attach_proto::{
     bundle::{QuotaOutage, QuotaStoreKind},
-    id::{AgentId, QuotaStoreId, TenantId},
+    id::{AgentId, PoolId, QuotaStoreId, TenantId},
 };
 use foldhash::HashMap;
 use live::Live;
@@ -78,6 +78,7 @@ pub(crate) struct Admitter {
     settler: RefCell<Option<mpsc::Sender<Settled>>>,
     clock: Clock,
     agent: AgentId,
+    pool: Option<PoolId>,
 }
 
 impl Admitter {
@@ -86,6 +87,7 @@ impl Admitter {
         settler: mpsc::Sender<Settled>,
         clock: Clock,
         agent: AgentId,
+        pool: Option<PoolId>,
     ) -> Self {
         Self {
             local,
@@ -95,6 +97,7 @@ impl Admitter {
             settler: RefCell::new(Some(settler)),
             clock,
             agent,
+            pool,
         }
     }
 
@@ -141,7 +144,8 @@ impl Admitter {
     }
 
     fn ticket(&self, grant: Grant, id: Uuid, request_id: Rc<str>, admittance: Admittance) -> Box<Ticket> {
-        Ticket::new(grant, id, self.clock.now(), self.agent.clone(), request_id, admittance)
+        let issuer = (self.agent.clone(), self.pool.clone());
+        Ticket::new(grant, id, self.clock.now(), issuer, request_id, admittance)
     }
 
     /// Settlements that this core's stores gave up since this was last asked.

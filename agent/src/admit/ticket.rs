@@ -11,7 +11,7 @@ use crate::{
 };
 use attach_proto::{
     bundle::Durability,
-    id::AgentId,
+    id::{AgentId, PoolId},
     usage::{Attempt, MeasureSource, MeasuredQuantity, Outcome, UsageEvent},
 };
 use jiff::Timestamp;
@@ -33,6 +33,7 @@ pub(crate) struct Ticket {
     occurred_at: Timestamp,
     started: Instant,
     agent: AgentId,
+    pool: Option<PoolId>,
     request_id: Rc<str>,
     hold: Option<Hold>,
     standing: Vec<Standing>,
@@ -82,7 +83,7 @@ impl Ticket {
         grant: Grant,
         id: Uuid,
         occurred_at: Timestamp,
-        agent: AgentId,
+        (agent, pool): (AgentId, Option<PoolId>),
         request_id: Rc<str>,
         admittance: Admittance,
     ) -> Box<Self> {
@@ -93,6 +94,7 @@ impl Ticket {
             occurred_at,
             started: Instant::now(),
             agent,
+            pool,
             request_id,
             hold,
             standing,
@@ -207,7 +209,7 @@ impl Ticket {
             event_id: self.id,
             occurred_at: self.occurred_at,
             tenant: self.grant.principal().tenant.clone(),
-            pool: None,
+            pool: self.pool.clone(),
             agent: self.agent.clone(),
             request_id: self.request_id.as_ref().to_owned(),
             operation: route.operation.name().into(),

@@ -2,11 +2,12 @@
 
 mod check;
 mod explain;
+mod join;
 
 use crate::{
     clock::Clock,
+    enrolment::is_enrolled,
     settings::{Environment, InvalidSettings, Settings},
-    source::Source,
     start, telemetry,
     usage::{self, UsageArgs},
 };
@@ -42,7 +43,11 @@ Start it in front of Ollama:
 
   OIDC_ISSUER=https://login.example.com/ OIDC_AUD=my-api attach-gateway
   KEYS_FILE=keys.json attach-gateway --upstream http://localhost:8000
-  attach-gateway --config bundle.yaml";
+  attach-gateway --config bundle.yaml
+
+Or let a control plane say who may call, with the line that its console shows:
+
+  attach-gateway join atj_…@https://control.example:8443";
 
 const AFTER_HELP: &str = "\
 Environment (a .env file in the working directory is read too; flags win over the environment, the environment \
@@ -55,10 +60,15 @@ wins over .env):
   REDIS_URL              share limits between gateways: redis://host:port
   MAX_REQUEST_BYTES      largest request body (33554432)
   AUTH0_DOMAIN, AUTH0_CLIENT  shown to browser front ends at /auth/config
+  ATTACH_JOIN            what to join with, for `attach-gateway join` without an argument
   RUST_LOG               what is logged on standard error (info); the access log goes to standard output";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Join a control plane, and then serve as it says
+    ///
+    /// Once is enough: after that, `attach-gateway` alone starts the gateway with what it was given.
+    Join(join::JoinArgs),
     /// Show recorded usage by user and model
     Usage(UsageArgs),
     /// Check a bundle file, and say where it is wrong
@@ -100,7 +110,7 @@ pub(crate) struct ServeArgs {
     /// when it changes
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Folder for usage records, issuers' keys and refusals
+    /// Folder for the enrolment, usage records, issuers' keys and refusals
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE)]
     pub(crate) state: PathBuf,
     /// Address of health checks and metrics [default: 127.0.0.1]
@@ -135,6 +145,10 @@ pub(crate) fn run() -> ExitCode {
             drop(out);
             serve(&cli.serve)
         }
+        Some(Command::Join(args)) => {
+            drop(out);
+            join::run(args)
+        }
         Some(Command::Usage(args)) => usage::run(args, Clock::System.now(), &mut out).map_err(Into::into),
         Some(Command::Check { file }) => check::run(file, &mut out),
         Some(Command::Explain { request_id, state }) => explain::run(state, request_id, &mut out),
@@ -158,7 +172,6 @@ const EX_CONFIG: u8 = 78;
 fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     let environment = Environment::read(Path::new(".")).map_err(|problem| InvalidSettings(vec![problem]))?;
     telemetry::start(&environment);
-    let settings = Settings::new(args, &environment)?;
-    let source = Source::new(settings.origin.clone(), environment);
-    start::serve(&settings, source)
+    let settings = Settings::new(args, &environment, is_enrolled(&args.state))?;
+    start::serve(&settings, environment)
 }

@@ -4,13 +4,12 @@ use super::{
     issuer_keys::{Held, Source},
     key_set::KeySet,
 };
+use crate::whole_file;
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs, io,
     path::{Path, PathBuf},
 };
 use url::Url;
@@ -51,7 +50,6 @@ impl KeyFile {
         held
     }
 
-    /// Whole or not at all, also when the power goes.
     pub(super) fn store(&self, held: &Held, jwks: &[u8]) -> io::Result<()> {
         let document = Document {
             issuer: self.source.issuer.clone(),
@@ -61,14 +59,7 @@ impl KeyFile {
             fetched_at: held.fetched_at,
             jwks: String::from_utf8_lossy(jwks).into_owned(),
         };
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(directory)?;
-        let aside = self.path.with_extension("new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
-        file.write_all(&serde_json::to_vec(&document)?)?;
-        file.sync_all()?;
-        fs::rename(&aside, &self.path)?;
-        File::open(directory)?.sync_all()
+        whole_file::replace(&self.path, &serde_json::to_vec(&document)?)
     }
 
     fn held(&self, document: Document) -> Option<Held> {

@@ -1,7 +1,7 @@
 //! From flags and environment to the `v1::Bundle` that they mean.
 
 use super::{Environment, Problem, engine};
-use crate::cli::ServeArgs;
+use crate::{cli::ServeArgs, enrolment::folder};
 use attach_proto::v1;
 use std::{path::PathBuf, time::Duration};
 
@@ -17,6 +17,16 @@ const DEFAULT_ID: &str = "default";
 /// Where the bundle comes from.
 #[derive(Debug, Clone)]
 pub(crate) enum BundleOrigin {
+    Local(Box<LocalOrigin>),
+    /// The control plane that this gateway has joined; the engines are this host's.
+    ControlPlane {
+        upstreams: Vec<v1::Upstream>,
+    },
+}
+
+/// A bundle of this host's own.
+#[derive(Debug, Clone)]
+pub(crate) enum LocalOrigin {
     /// A bundle file, with what the host declares where the file is silent.
     File { path: PathBuf, host: Host },
     /// Environment and flags; the keys of `KEYS_FILE` are added at each read.
@@ -37,6 +47,7 @@ pub(crate) struct Host {
 pub(super) fn origin(
     args: &ServeArgs,
     environment: &Environment,
+    is_enrolled: bool,
     problems: &mut Vec<Problem>,
 ) -> Option<BundleOrigin> {
     let engine = engine::url(args, environment).unwrap_or_else(|problem| {
@@ -44,6 +55,10 @@ pub(super) fn origin(
         String::new()
     });
     let upstream = v1::Upstream { id: "engine".to_owned(), url: engine, ..Default::default() };
+    if is_enrolled {
+        problems.extend(policy_of_the_host(args, environment));
+        return Some(BundleOrigin::ControlPlane { upstreams: vec![upstream] });
+    }
     let store = quota_store(environment.get("REDIS_URL"));
     match &args.config {
         Some(path) => {
@@ -66,7 +81,7 @@ pub(super) fn origin(
                     .or(environment.get("ENGINE_URL").map(|_| "ENGINE_URL")),
                 store_setting: environment.get("REDIS_URL").map(|_| "REDIS_URL"),
             };
-            Some(BundleOrigin::File { path: path.clone(), host })
+            Some(BundleOrigin::Local(Box::new(LocalOrigin::File { path: path.clone(), host })))
         }
         None => {
             let identity_provider = identity_provider(environment, problems);
@@ -86,9 +101,32 @@ pub(super) fn origin(
                 upstreams: vec![upstream],
                 ..Default::default()
             };
-            Some(BundleOrigin::Expanded { bundle, keys_file })
+            Some(BundleOrigin::Local(Box::new(LocalOrigin::Expanded { bundle, keys_file })))
         }
     }
+}
+
+/// Settings that say who may call and how much, which for a gateway that joined a control plane is said there.
+fn policy_of_the_host(args: &ServeArgs, environment: &Environment) -> Vec<Problem> {
+    const NAMES: [&str; 6] =
+        ["OIDC_ISSUER", "OIDC_AUD", "KEYS_FILE", "MAX_TOKENS_PER_MIN", "WINDOW", "REDIS_URL"];
+    let set = NAMES.into_iter().filter(|name| environment.get(name).is_some());
+    let remedy = |what: &str| {
+        format!(
+            "{what} To serve without the control plane, take another --state folder, or move {} away.",
+            folder(&args.state).display()
+        )
+    };
+    let problem = |name: &str, what: &str| {
+        Problem::new(
+            name,
+            "is set, but this gateway has joined a control plane, which decides that",
+            remedy(what),
+        )
+    };
+    set.map(|name| problem(name, "Unset it (it may stand in .env)."))
+        .chain(args.config.as_ref().map(|_| problem("--config", "Leave it out.")))
+        .collect()
 }
 
 impl Host {

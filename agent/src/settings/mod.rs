@@ -8,7 +8,7 @@ mod engine;
 mod environment;
 mod incumbent;
 
-pub(crate) use bundle::{BundleOrigin, Host, complete};
+pub(crate) use bundle::{BundleOrigin, Host, LocalOrigin, complete};
 pub(crate) use environment::Environment;
 
 use crate::{
@@ -100,7 +100,12 @@ impl fmt::Display for InvalidSettings {
 impl std::error::Error for InvalidSettings {}
 
 impl Settings {
-    pub(crate) fn new(args: &ServeArgs, environment: &Environment) -> Result<Self, InvalidSettings> {
+    /// `is_enrolled`: this gateway has joined a control plane, or is about to.
+    pub(crate) fn new(
+        args: &ServeArgs,
+        environment: &Environment,
+        is_enrolled: bool,
+    ) -> Result<Self, InvalidSettings> {
         let mut problems = incumbent::refused(environment);
         let max_request_bytes = match environment.get("MAX_REQUEST_BYTES") {
             None => DEFAULT_MAX_REQUEST_BYTES,
@@ -114,7 +119,7 @@ impl Settings {
             }),
         };
         let tls = tls_files(args, &mut problems);
-        let origin = bundle::origin(args, environment, &mut problems);
+        let origin = bundle::origin(args, environment, is_enrolled, &mut problems);
         match (origin, problems.is_empty()) {
             (Some(origin), true) => Ok(Self {
                 listen: SocketAddr::new(args.host, args.port),

@@ -34,8 +34,8 @@ pub(super) struct SpoolDirectory {
 
 /// A spool directory that exists, whoever holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) id: Uuid,
+pub(crate) struct Found {
+    pub(crate) id: Uuid,
     pub(super) path: PathBuf,
 }
 

@@ -2,7 +2,7 @@
 //! milliseconds. Written a step at a time by whoever holds the spool, never in a commit that a core waits for.
 
 use super::{
-    store::{LAST_SEQ, Store, StoreError, last_seq, meta, set_meta},
+    store::{ACKNOWLEDGED, LAST_SEQ, Store, StoreError, last_seq, meta, set_meta},
     summand::Summand,
 };
 use attach_proto::v1;
@@ -180,7 +180,7 @@ pub(super) fn roll_up(store: &mut Store) -> Result<i64, StoreError> {
 pub(super) fn prune(store: &mut Store, now_ms: i64) -> Result<bool, StoreError> {
     store.transaction(|transaction| {
         let rolled = meta(transaction, "rolled")?.unwrap_or_default();
-        let (deletable, keep_ms) = match meta(transaction, "acked")? {
+        let (deletable, keep_ms) = match meta(transaction, ACKNOWLEDGED)? {
             Some(acked) => (rolled.min(acked), KEEP_ACKNOWLEDGED_MS),
             None => (rolled, KEEP_STANDALONE_MS),
         };

@@ -111,6 +111,8 @@ pub(super) struct Shared {
     refused: AtomicU64,
     commits: AtomicU64,
     last_seq: AtomicI64,
+    /// Number of the last event that the control plane has; the writer keeps it in the file.
+    acknowledged: AtomicI64,
     fault: Mutex<Option<SpoolFault>>,
     stalled: AtomicBool,
 }
@@ -169,6 +171,22 @@ impl SpoolHandle {
     /// Whether events can't be stored at the moment.
     pub(crate) fn is_out_of_order(&self) -> bool {
         self.0.fault().is_some()
+    }
+
+    /// Number of the last durable event; 0 before the first.
+    pub(crate) fn last_seq(&self) -> i64 {
+        self.0.last_seq.load(Ordering::Relaxed)
+    }
+
+    /// Number of the last event that the control plane has; 0 before the first.
+    pub(crate) fn acknowledged(&self) -> i64 {
+        self.0.acknowledged()
+    }
+
+    /// The control plane has all events up to this number. The writer keeps the number when it has time.
+    pub(crate) fn acknowledge(&self, seq: i64) {
+        self.0.acknowledged.fetch_max(seq, Ordering::Relaxed);
+        self.0.wake_if_sleeping();
     }
 
     pub(crate) fn stats(&self) -> SpoolStats {
@@ -304,6 +322,10 @@ impl Shared {
         self.stored.fetch_add(events, Ordering::Relaxed);
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.last_seq.store(last_seq, Ordering::Relaxed);
+    }
+
+    pub(super) fn acknowledged(&self) -> i64 {
+        self.acknowledged.load(Ordering::Relaxed)
     }
 
     pub(super) fn count_refused(&self, events: u64) {

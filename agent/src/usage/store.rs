@@ -19,6 +19,7 @@ pub(super) const FILE_NAME: &str = "spool.db";
 const APPLICATION_ID: i32 = 0x4154_5350;
 
 pub(super) const LAST_SEQ: &str = "last_seq";
+pub(super) const ACKNOWLEDGED: &str = "acked";
 
 /// Goes up with each change that an older reader would misread.
 pub(super) const SCHEMA_VERSION: i32 = 1;
@@ -29,7 +30,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// `last_seq` is written before events are deleted: the greatest `seq` is gone once all are, and numbers must never be
 /// given twice. It is not in each commit, where it would be one page more to write. `rolled` is the last event that
-/// stands in `usage_day`. A row `acked` appears when a control plane takes the events.
+/// stands in `usage_day`. A row `acked` is there when a control plane takes the events.
 const SCHEMA: &str = "
 create table ev(
     seq integer primary key,
@@ -182,6 +183,23 @@ impl Store {
     /// Number of the last event that stands in the roll-ups.
     pub(super) fn rolled(&self) -> Result<i64, StoreError> {
         self.sql(|connection| meta(connection, "rolled")).map(Option::unwrap_or_default)
+    }
+
+    /// Number of the last event that a control plane has; `None` for a spool that no control plane is sent.
+    pub(super) fn acknowledged(&self) -> Result<Option<i64>, StoreError> {
+        self.sql(|connection| meta(connection, ACKNOWLEDGED))
+    }
+
+    /// Keeps that number. It never goes back.
+    pub(super) fn acknowledge(&self, seq: i64) -> Result<(), StoreError> {
+        self.sql(|connection| {
+            connection
+                .prepare_cached(
+                    "insert into meta(k, v) values (?1, ?2) on conflict do update set v = max(v, excluded.v)",
+                )?
+                .execute(params![ACKNOWLEDGED, seq])
+                .map(drop)
+        })
     }
 
     /// Stores events as numbers `last_seq + 1` and up, and syncs. Returns the last number.

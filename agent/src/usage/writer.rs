@@ -20,6 +20,7 @@ use std::{
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
+use uuid::Uuid;
 
 /// Frames in the log that make a checkpoint due: 4 MiB. A log that is emptied this early stays in place and is written
 /// over, which measured cheaper than one that grows.
@@ -57,10 +58,20 @@ const LAST_WORK: Duration = Duration::from_secs(10);
 /// A thread can't be waited for with a deadline, so it is looked at: often, for it usually ends at once.
 const FINISH_LOOK: Duration = Duration::from_millis(2);
 
+/// What becomes of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// They stay here, for a month.
+    ThisHost,
+    /// They are kept until a control plane has them.
+    ControlPlane,
+}
+
 /// Owns the writer thread, and the one that looks after the spools of earlier starts.
 #[derive(Debug)]
 pub(crate) struct SpoolWriter {
     shared: Arc<Shared>,
+    id: Uuid,
     thread: Option<JoinHandle<Result<(), SpoolFault>>>,
     _orphans: OrphanKeeper,
 }
@@ -83,6 +94,8 @@ struct Writer {
     /// Number of the last event that was answered as stored.
     last_seq: i64,
     rolled: i64,
+    /// As it stands in the file.
+    acknowledged: i64,
     /// Frames in the log at which the next checkpoint is due.
     checkpoint_at: i64,
     frames: i64,
@@ -101,9 +114,14 @@ enum State {
 
 impl SpoolWriter {
     /// Makes this start's spool below a state directory and takes over those of processes that have ended.
-    pub(crate) fn start(state: &Path, clock: Clock) -> Result<Self, StartError> {
+    pub(crate) fn start(state: &Path, clock: Clock, destination: Destination) -> Result<Self, StartError> {
         let directory = SpoolDirectory::claim(state, clock.now())?;
         let store = Store::create(directory.path())?;
+        if destination == Destination::ControlPlane {
+            // Before the first event: nothing that a control plane has not seen is ever taken for a standalone one's.
+            store.acknowledge(0)?;
+        }
+        let id = directory.id();
         tracing::info!(spool.id = %directory.id(), spool.path = %directory.path().display(), "usage spool opened");
         let shared = Arc::new(Shared::default());
         let orphans = OrphanKeeper::start(state, clock.clone())?;
@@ -114,6 +132,7 @@ impl SpoolWriter {
             state: State::Open(store),
             last_seq: 0,
             rolled: 0,
+            acknowledged: 0,
             checkpoint_at: FRAMES_PER_CHECKPOINT,
             frames: 0,
             prune_at: Instant::now() + PRUNE_EVERY,
@@ -121,7 +140,12 @@ impl SpoolWriter {
             last_commit: 0,
         };
         let thread = spawn(&shared, move || writer.run())?;
-        Ok(Self { shared, thread: Some(thread), _orphans: orphans })
+        Ok(Self { shared, id, thread: Some(thread), _orphans: orphans })
+    }
+
+    /// Of this start's spool.
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
     }
 
     pub(crate) fn handle(&self) -> SpoolHandle {
@@ -250,7 +274,13 @@ impl Writer {
             return ControlFlow::Break(());
         }
         self.commits_since_upkeep = 0;
-        let step = if self.last_seq - self.rolled >= rollup::EVENTS_PER_STEP
+        let acknowledged = self.shared.acknowledged();
+        let step = if acknowledged > self.acknowledged {
+            store.acknowledge(acknowledged).map(|()| {
+                self.acknowledged = acknowledged;
+                ControlFlow::Continue(())
+            })
+        } else if self.last_seq - self.rolled >= rollup::EVENTS_PER_STEP
             || idle && self.rolled < self.last_seq
         {
             rollup::roll_up(store).map(|rolled| {
@@ -326,13 +356,21 @@ impl Writer {
 
     fn end(&mut self) -> Result<(), SpoolFault> {
         match &self.state {
-            State::Open(store) => match store.checkpoint(Checkpoint::Truncate) {
+            State::Open(store) => match self.last_step(store) {
                 // All is stored; the next start empties the log.
-                Ok(_) | Err(StoreError::HeldByReader { .. }) => Ok(()),
+                Ok(()) | Err(StoreError::HeldByReader { .. }) => Ok(()),
                 Err(error) => Err(self.fail(&error)),
             },
             State::Failed { fault, .. } => Err(*fault),
         }
+    }
+
+    fn last_step(&self, store: &Store) -> Result<(), StoreError> {
+        let acknowledged = self.shared.acknowledged();
+        if acknowledged > self.acknowledged {
+            store.acknowledge(acknowledged)?;
+        }
+        store.checkpoint(Checkpoint::Truncate).map(drop)
     }
 }
 

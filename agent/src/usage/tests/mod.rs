@@ -150,7 +150,7 @@ fn tend_when_free(state: &Path, found: &directory::Found, now: &str, stop: &Atom
 #[tokio::test]
 async fn ten_thousand_events_of_a_core_are_stored_in_order_and_none_is_lost() {
     let state = tempfile::tempdir().unwrap();
-    let writer = SpoolWriter::start(state.path(), Clock::System).unwrap();
+    let writer = SpoolWriter::start(state.path(), Clock::System, Destination::ThisHost).unwrap();
     let (queue, mut reports) = writer.handle().attach_core();
     let mut reported = 0;
     for chunk in 0..200_u64 {
@@ -178,7 +178,7 @@ async fn ten_thousand_events_of_a_core_are_stored_in_order_and_none_is_lost() {
 #[test]
 fn four_cores_each_hear_of_their_own_events_in_order() {
     let state = tempfile::tempdir().unwrap();
-    let writer = SpoolWriter::start(state.path(), Clock::System).unwrap();
+    let writer = SpoolWriter::start(state.path(), Clock::System, Destination::ThisHost).unwrap();
     let cores: Vec<_> = (0..4_u64)
         .map(|core| {
             let handle = writer.handle();
@@ -219,7 +219,7 @@ fn four_cores_each_hear_of_their_own_events_in_order() {
 #[tokio::test]
 async fn closing_stores_what_was_pushed_and_the_last_report_says_that_the_writer_is_gone() {
     let state = tempfile::tempdir().unwrap();
-    let writer = SpoolWriter::start(state.path(), Clock::System).unwrap();
+    let writer = SpoolWriter::start(state.path(), Clock::System, Destination::ThisHost).unwrap();
     let (queue, mut reports) = writer.handle().attach_core();
     queue.push(&mut entries(0..3)).unwrap();
     writer.close().unwrap();
@@ -249,7 +249,7 @@ fn a_core_that_pushes_more_than_its_lane_holds_keeps_the_rest() {
 #[tokio::test]
 async fn an_idle_writer_sums_up_and_leaves_a_short_log_that_starts_anew() {
     let state = tempfile::tempdir().unwrap();
-    let writer = SpoolWriter::start(state.path(), Clock::System).unwrap();
+    let writer = SpoolWriter::start(state.path(), Clock::System, Destination::ThisHost).unwrap();
     let (queue, mut reports) = writer.handle().attach_core();
     for batch in 0..400 {
         push_and_wait(&queue, &mut reports, entries(batch * 8..(batch + 1) * 8)).await;
@@ -294,10 +294,10 @@ fn two_starts_never_share_a_directory() {
 async fn the_spool_of_an_ended_process_is_kept_while_it_holds_anything_and_removed_after() {
     let state = tempfile::tempdir().unwrap();
     // One that never stored anything, one that did, and one whose process still lives.
-    let writer = SpoolWriter::start(state.path(), Clock::System).unwrap();
+    let writer = SpoolWriter::start(state.path(), Clock::System, Destination::ThisHost).unwrap();
     let empty = directory::list(state.path()).unwrap()[0].clone();
     writer.close().unwrap();
-    let writer = SpoolWriter::start(state.path(), Clock::System).unwrap();
+    let writer = SpoolWriter::start(state.path(), Clock::System, Destination::ThisHost).unwrap();
     let (queue, mut reports) = writer.handle().attach_core();
     push_and_wait(&queue, &mut reports, entries(0..5)).await;
     writer.close().unwrap();

@@ -16,7 +16,7 @@ const STATE: &str = "SPOOL_CHILD_STATE";
 #[ignore = "started by the tests of this file"]
 fn a_process_that_stores_events_until_it_is_killed() {
     let Some(state) = env::var_os(STATE) else { return };
-    let writer = SpoolWriter::start(Path::new(&state), Clock::System).unwrap();
+    let writer = SpoolWriter::start(Path::new(&state), Clock::System, Destination::ThisHost).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut out = std::io::stdout();
     runtime.block_on(async {

@@ -38,7 +38,7 @@ async fn a_full_disk_is_reported_at_once_and_the_spool_goes_on_when_there_is_roo
         return;
     };
     let state = disk.0.join("state");
-    let writer = SpoolWriter::start(&state, Clock::System).unwrap();
+    let writer = SpoolWriter::start(&state, Clock::System, Destination::ThisHost).unwrap();
     let (queue, mut reports) = writer.handle().attach_core();
     let mut acknowledged = Vec::new();
     let mut number = 0;
@@ -87,7 +87,7 @@ async fn a_full_disk_is_reported_at_once_and_the_spool_goes_on_when_there_is_roo
 #[tokio::test]
 async fn a_tool_that_holds_the_lock_causes_errors_and_no_loss() {
     let state = tempfile::tempdir().unwrap();
-    let writer = SpoolWriter::start(state.path(), Clock::System).unwrap();
+    let writer = SpoolWriter::start(state.path(), Clock::System, Destination::ThisHost).unwrap();
     let (queue, mut reports) = writer.handle().attach_core();
     assert_eq!(push_and_wait(&queue, &mut reports, entries(0..1)).await, [Ok(())]);
     let tool = Connection::open(spool_path(state.path()).join(store::FILE_NAME)).unwrap();
@@ -176,6 +176,6 @@ fn a_state_directory_that_cannot_be_used_is_named() {
     let work = tempfile::tempdir().unwrap();
     let file = work.path().join("file");
     fs::write(&file, "").unwrap();
-    let error = SpoolWriter::start(&file, Clock::System).unwrap_err().to_string();
+    let error = SpoolWriter::start(&file, Clock::System, Destination::ThisHost).unwrap_err().to_string();
     assert!(error.contains(&*file.join("spool").to_string_lossy()), "{error}");
 }

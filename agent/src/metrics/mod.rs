@@ -3,11 +3,14 @@
 //! Labels that a caller chooses (its name, the model's) are counted in a table with a cap, not in the registry's
 //! families, which would grow without end.
 
-use crate::{identify::Principal, refusal::Refusal};
+mod control_plane;
+
+use crate::{clock::Clock, control_plane::Standing, identify::Principal, refusal::Refusal};
 use attach_proto::{
     id::{ModelName, TenantId},
     usage::{MeasuredQuantity, PrincipalKind, UsageEvent},
 };
+use control_plane::ControlPlaneCollector;
 use foldhash::{HashMap, HashMapExt as _};
 use parking_lot::Mutex;
 use prometheus_client::{
@@ -67,7 +70,8 @@ struct OperationLabels {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// `standing`: how things stand with the control plane that the gateway belongs to.
+    pub(crate) fn new(standing: Option<Arc<Standing>>, clock: Clock) -> Self {
         let requests = Family::default();
         let refusals = Family::default();
         let histogram = || Histogram::new(DURATION_BUCKETS);
@@ -125,6 +129,7 @@ impl Metrics {
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "The program", Info::new(version));
         registry.register_collector(Box::new(UsageCollector(Arc::clone(&usage))));
+        registry.register_collector(Box::new(ControlPlaneCollector::new(standing, clock)));
         Self {
             registry,
             requests,

@@ -1,0 +1,101 @@
+//! What the host's engines say they have, for the control plane to show.
+
+use super::heartbeat::HEARTBEAT_EVERY;
+use crate::fetch::{FetchError, fetch};
+use attach_proto::v1;
+use http::StatusCode;
+use rustls::ClientConfig;
+use serde::Deserialize;
+use std::sync::Arc;
+use tokio::{sync::watch, time::sleep};
+use url::Url;
+
+/// Models of one engine that are told. A server with more has a directory, not a page.
+const MAX_MODELS: usize = 1_000;
+
+/// Where engines list their models: Ollama's own list, and the one of everybody else.
+const LISTS: [&str; 2] = ["api/tags", "v1/models"];
+
+/// Looks at each engine as often as a heartbeat is sent.
+pub(super) struct Health {
+    upstreams: Vec<v1::Upstream>,
+    seen: watch::Sender<Vec<v1::UpstreamHealth>>,
+}
+
+/// Both forms of a list of models.
+#[derive(Deserialize)]
+struct Listed {
+    models: Option<Vec<Model>>,
+    data: Option<Vec<Model>>,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    #[serde(alias = "id")]
+    name: String,
+}
+
+impl Health {
+    pub(super) fn of(upstreams: &[v1::Upstream]) -> Self {
+        Self { upstreams: upstreams.to_vec(), seen: watch::channel(Vec::new()).0 }
+    }
+
+    /// What was seen last; nothing before the first look.
+    pub(super) fn seen(&self) -> watch::Receiver<Vec<v1::UpstreamHealth>> {
+        self.seen.subscribe()
+    }
+
+    pub(super) async fn look_after(self, tls: Arc<ClientConfig>) {
+        loop {
+            let mut seen = Vec::with_capacity(self.upstreams.len());
+            for upstream in &self.upstreams {
+                seen.push(look(upstream, &tls).await);
+            }
+            self.seen.send_replace(seen);
+            sleep(HEARTBEAT_EVERY).await;
+        }
+    }
+}
+
+async fn look(upstream: &v1::Upstream, tls: &Arc<ClientConfig>) -> v1::UpstreamHealth {
+    let (models, problem) = match models(upstream, tls).await {
+        Ok(models) => (models, String::new()),
+        Err(problem) => (Vec::new(), problem),
+    };
+    v1::UpstreamHealth { upstream: upstream.id.clone(), models, problem }
+}
+
+async fn models(upstream: &v1::Upstream, tls: &Arc<ClientConfig>) -> Result<Vec<String>, String> {
+    let mut problem = String::new();
+    for list in LISTS {
+        let url = format!("{}/{list}", upstream.url.trim_end_matches('/'));
+        let url = Url::parse(&url).map_err(|error| error.to_string())?;
+        match fetch(&url, tls).await {
+            Ok(body) => return names(&body).ok_or_else(|| format!("{url}: is no list of models")),
+            // The other list is another engine's.
+            Err(error @ FetchError::Status(StatusCode::NOT_FOUND)) => problem = format!("{url}: {error}"),
+            Err(error) => return Err(format!("{url}: {error}")),
+        }
+    }
+    Err(problem)
+}
+
+fn names(body: &[u8]) -> Option<Vec<String>> {
+    let Listed { models, data } = serde_json::from_slice(body).ok()?;
+    Some(models.or(data)?.into_iter().map(|model| model.name).take(MAX_MODELS).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_lists_are_read_and_anything_else_is_none() {
+        let ollama = br#"{"models":[{"name":"tiny:latest","model":"tiny:latest","size":1},{"name":"big"}]}"#;
+        assert_eq!(names(ollama).unwrap(), ["tiny:latest", "big"]);
+        let openai = br#"{"object":"list","data":[{"id":"tiny","object":"model"}]}"#;
+        assert_eq!(names(openai).unwrap(), ["tiny"]);
+        assert_eq!(names(b"[]"), None);
+        assert_eq!(names(b"<html>"), None);
+    }
+}

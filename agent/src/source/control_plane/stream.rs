@@ -1,0 +1,288 @@
+//! The life of one stream of configuration: Hello, updates and their answers, heartbeats, and how it ended.
+
+use super::{
+    ControlPlane,
+    good::{Good, MAX_HELD_BYTES, Refusal, brought_bytes, held_bytes},
+    heartbeat::{HEARTBEAT_EVERY, SILENCE, Sent, duration_to_wire},
+};
+use crate::{
+    control_plane::{CALL, Connection, MAX_MESSAGE_BYTES, is_revoked, said},
+    snapshot::Snapshot,
+};
+use attach_proto::{
+    id::Revision,
+    resources::{FEATURES, Resources},
+    v1::{
+        self, FromAgent, ToAgent, configuration_client::ConfigurationClient, from_agent::Message as Out,
+        to_agent::Message as In,
+    },
+};
+use std::sync::Arc;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+/// Messages that wait to be sent. Heartbeats and answers are small and rare; a control plane that leaves these many
+/// lying does not listen.
+const OUTBOX: usize = 16;
+
+/// Longest reason that an answer gives.
+const MAX_ERROR_BYTES: usize = 4_096;
+
+/// How a stream ended.
+pub(super) enum End {
+    /// Another certificate is in force: the next connection shows it.
+    Renewed,
+    Revoked,
+    /// In words.
+    Broken(String),
+}
+
+/// One stream.
+struct Stream<'a, B> {
+    of: &'a mut ControlPlane,
+    /// `None` once nothing more is to be said: then the control plane ends the stream.
+    out: Option<mpsc::Sender<FromAgent>>,
+    snapshots: &'a watch::Sender<Arc<Snapshot>>,
+    before: &'a B,
+    seen: watch::Receiver<Vec<v1::UpstreamHealth>>,
+    sent: Option<Sent>,
+    /// What both sides know that this gateway has: what it said in Hello, then what it applied. An update is a change to it.
+    base: Arc<Resources>,
+    /// That, and what came since of an update that is not whole yet.
+    received: Arc<Resources>,
+    /// Of what was received: at least as much as it is.
+    bytes: usize,
+}
+
+impl ControlPlane {
+    pub(super) async fn follow_once<B: Fn(&Snapshot)>(
+        &mut self,
+        snapshots: &watch::Sender<Arc<Snapshot>>,
+        before: &B,
+        seen: watch::Receiver<Vec<v1::UpstreamHealth>>,
+    ) -> End {
+        let connection = match self.link.connect().await {
+            Ok(connection) => connection,
+            Err(error) => return End::Broken(format!("{}: {error}", self.link.identity().address)),
+        };
+        let is_fresh = std::mem::take(&mut self.start_over);
+        let base = match &self.good {
+            Some(good) if !is_fresh => good.resources(),
+            Some(_) | None => Arc::default(),
+        };
+        let (out, outbox) = mpsc::channel(OUTBOX);
+        let hello = v1::Hello {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            features: FEATURES.map(str::to_owned).to_vec(),
+            held: base.held(),
+            upstreams: self.host.upstreams().to_vec(),
+        };
+        let bytes = held_bytes(&base);
+        let received = Arc::clone(&base);
+        let out = Some(out);
+        let mut stream = Stream { of: self, out, snapshots, before, seen, sent: None, base, received, bytes };
+        match stream.open(connection, hello, outbox).await {
+            Ok(inbound) => stream.run(inbound).await,
+            Err(end) => end,
+        }
+    }
+}
+
+impl<B: Fn(&Snapshot)> Stream<'_, B> {
+    async fn open(
+        &self,
+        connection: Connection,
+        hello: v1::Hello,
+        outbox: mpsc::Receiver<FromAgent>,
+    ) -> Result<Streaming<ToAgent>, End> {
+        self.send(Out::Hello(hello))?;
+        let origin = connection.origin();
+        let mut client =
+            ConfigurationClient::with_origin(connection, origin).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        match timeout(CALL, client.follow(ReceiverStream::new(outbox))).await {
+            Ok(Ok(opened)) => Ok(opened.into_inner()),
+            Ok(Err(status)) => Err(end_of(&status)),
+            Err(_elapsed) => Err(End::Broken(format!("no answer within {CALL:?}"))),
+        }
+    }
+
+    async fn run(&mut self, mut inbound: Streaming<ToAgent>) -> End {
+        let mut heartbeats = interval(HEARTBEAT_EVERY);
+        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_word = Instant::now();
+        loop {
+            let went = tokio::select! {
+                message = inbound.message() => match message {
+                    Ok(Some(message)) => {
+                        last_word = Instant::now();
+                        self.hear(message).await
+                    }
+                    Ok(None) => Err(End::Broken("it ended the stream".to_owned())),
+                    Err(status) => Err(end_of(&status)),
+                },
+                _ = heartbeats.tick() => self.beat(),
+                () = self.of.link.renewed() => Err(End::Renewed),
+                () = sleep_until(last_word + SILENCE) => {
+                    Err(End::Broken(format!("no word for {SILENCE:?}")))
+                }
+            };
+            if let Err(end) = went {
+                return end;
+            }
+        }
+    }
+
+    fn send(&self, message: Out) -> Result<(), End> {
+        let Some(out) = &self.out else { return Ok(()) };
+        let sent = out.try_send(FromAgent { message: Some(message) });
+        sent.map_err(|_| End::Broken("it does not take what is sent".to_owned()))
+    }
+
+    async fn hear(&mut self, message: ToAgent) -> Result<(), End> {
+        let was_away = !self.of.standing.look().connected;
+        self.of.standing.note(|state| {
+            state.connected = true;
+            state.problem = None;
+            state.last_word = Some(Instant::now());
+        });
+        if was_away {
+            tracing::info!("connected to the control plane at {}", self.of.link.identity().address);
+        }
+        match message.message {
+            Some(In::Update(update)) => self.take(update).await,
+            Some(In::HeartbeatReply(reply)) => {
+                self.measure(&reply);
+                Ok(())
+            }
+            // Of a later version, which must not count on an answer.
+            None => Ok(()),
+        }
+    }
+
+    // === updates ===
+
+    async fn take(&mut self, update: v1::Update) -> Result<(), End> {
+        if self.out.is_none() {
+            return Ok(());
+        }
+        self.bytes = self.bytes.saturating_add(brought_bytes(&update));
+        // The chunks of an update that is too large are let pass, for only the last one is answered.
+        if self.bytes <= MAX_HELD_BYTES {
+            Arc::make_mut(&mut self.received).apply(&update);
+        }
+        if !update.last {
+            return Ok(());
+        }
+        match self.check(&update).await {
+            Ok((good, snapshot)) => self.apply(&update, good, snapshot).await,
+            Err(refusal) => self.refuse(&update, &refusal),
+        }
+    }
+
+    /// On a thread of its own: ten thousand keys take some ten milliseconds, in which health and issuers would wait.
+    async fn check(&self, update: &v1::Update) -> Result<(Good, Snapshot), Refusal> {
+        if self.bytes > MAX_HELD_BYTES {
+            return Err(Refusal::TooLarge);
+        }
+        let resources = Arc::clone(&self.received);
+        let (revision, manifest) = (Revision(update.revision), update.manifest.clone());
+        let held = self.of.good.as_ref().map(Good::revision);
+        let (identity, host) = (self.of.link.identity(), Arc::clone(&self.of.host));
+        let checked = tokio::task::spawn_blocking(move || {
+            let good = Good::check(resources, revision, manifest, &identity, held)?;
+            let snapshot = good.snapshot(&host)?;
+            Ok((good, snapshot))
+        });
+        checked.await.unwrap_or(Err(Refusal::Different))
+    }
+
+    async fn apply(&mut self, update: &v1::Update, good: Good, snapshot: Snapshot) -> Result<(), End> {
+        let revision = good.revision();
+        self.base = good.resources();
+        self.begin_anew();
+        (self.before)(&snapshot);
+        self.snapshots.send_replace(Arc::new(snapshot));
+        tracing::info!(bundle.revision = revision.0, "a revision of the control plane acts now");
+        self.of.standing.note(|state| {
+            state.applied_revision = Some(revision.0);
+            state.refusal = None;
+            state.revoked = false;
+        });
+        self.of.good = Some(good.clone());
+        // Kept before it is acknowledged: what the control plane counts as applied outlives a restart.
+        let kept = Arc::clone(&self.of.kept);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || kept.store(&good)).await {
+            tracing::error!("{error}; a restart without the control plane would serve an older revision");
+        }
+        self.acknowledge(update, String::new())
+    }
+
+    fn refuse(&mut self, update: &v1::Update, refusal: &Refusal) -> Result<(), End> {
+        let serving = match &self.of.good {
+            Some(good) => format!("revision {} serves on", good.revision()),
+            None => "there is none to serve".to_owned(),
+        };
+        tracing::error!(
+            bundle.revision = update.revision,
+            "a revision of the control plane is refused: {refusal}; {serving}"
+        );
+        self.of.standing.note(|state| {
+            state.refused_revisions += 1;
+            state.refusal = Some(format!("revision {}: {refusal}", update.revision));
+        });
+        self.acknowledge(update, bounded(refusal.to_string()))?;
+        self.begin_anew();
+        if refusal.is_of_transport() {
+            tracing::warn!("asking the control plane for all of it again");
+            self.of.start_over = true;
+            self.out = None;
+        }
+        Ok(())
+    }
+
+    /// The next update is a change to what both sides know that this gateway has.
+    fn begin_anew(&mut self) {
+        self.received = Arc::clone(&self.base);
+        self.bytes = held_bytes(&self.base);
+    }
+
+    fn acknowledge(&self, update: &v1::Update, error: String) -> Result<(), End> {
+        self.send(Out::Ack(v1::Ack { nonce: update.nonce.clone(), revision: update.revision, error }))
+    }
+
+    // === heartbeats ===
+
+    fn beat(&mut self) -> Result<(), End> {
+        let at = self.of.clock.now();
+        self.sent = Some(Sent { at, instant: Instant::now() });
+        let state = self.of.standing.look();
+        self.send(Out::Heartbeat(v1::Heartbeat {
+            sent_at: Some(attach_proto::timestamp(at)),
+            applied_revision: state.applied_revision.unwrap_or_default(),
+            clock_offset: state.clock_offset.map(duration_to_wire),
+            upstreams: self.seen.borrow().clone(),
+            unacknowledged_events: state.unacknowledged_events(),
+        }))
+    }
+
+    fn measure(&mut self, reply: &v1::HeartbeatReply) {
+        let Some(sent) = self.sent else { return };
+        let offset = sent.offset(reply.sent_at.as_ref(), reply.received_at.as_ref(), Instant::now());
+        if offset.is_some() {
+            self.of.standing.note(|state| state.clock_offset = offset);
+        }
+    }
+}
+
+fn end_of(status: &tonic::Status) -> End {
+    if is_revoked(status) { End::Revoked } else { End::Broken(said(status)) }
+}
+
+fn bounded(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(MAX_ERROR_BYTES));
+    text
+}
