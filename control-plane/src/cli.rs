@@ -5,8 +5,9 @@ use crate::{
     clock::Clock,
     db::{self, Database, DbError, audit},
     domain::actor::Actor,
-    ops::{JOIN_TOKEN_LIFE, create_join_token},
+    ops::{JOIN_TOKEN_LIFE, create_join_token, make_operator_token, make_sign_in_link},
     start::{self, Settings},
+    state::PublicUrl,
 };
 use anyhow::Context as _;
 use attach_proto::id::PoolId;
@@ -40,6 +41,31 @@ enum Command {
         /// File with the keys that seal secrets in the database; made at the first start. Without it they are lost.
         #[arg(long, env = "ATTACH_SEAL_KEY_FILE", value_name = "FILE")]
         seal_key_file: PathBuf,
+        /// Where gateways reach that address [default: https://LISTEN_AGENTS]
+        #[arg(long, env = "ATTACH_GRPC_URL", value_name = "URL")]
+        grpc_url: Option<String>,
+        /// Address for people: the console and the REST API
+        #[arg(long, env = "ATTACH_LISTEN", default_value = "127.0.0.1:8400")]
+        listen: SocketAddr,
+        /// Where people reach that address, such as https://attach.example.com [default: http://LISTEN]
+        #[arg(long, env = "ATTACH_PUBLIC_URL", value_name = "URL")]
+        public_url: Option<String>,
+        /// File for the operator token that the very first start makes; standard output without it.
+        #[arg(long, env = "ATTACH_OPERATOR_TOKEN_FILE", value_name = "FILE")]
+        operator_token_file: Option<PathBuf>,
+    },
+    /// Makes a new operator token for the REST API, and prints it. Those before it end.
+    OperatorToken {
+        #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+        url: String,
+    },
+    /// Prints a link to sign in to the console with. It is good for one sign-in and ten minutes.
+    SignInLink {
+        #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+        url: String,
+        /// As `serve` has it
+        #[arg(long, env = "ATTACH_PUBLIC_URL", value_name = "URL", default_value = "http://127.0.0.1:8400")]
+        public_url: String,
     },
     /// Makes a join token for a pool, and prints the line that a GPU host joins with. It is good for one host and an hour.
     JoinToken {
@@ -89,8 +115,39 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve { url, listen_agents, seal_key_file } => {
-            start::serve(Settings { url, listen_agents, seal_key_file }).await?;
+        Command::Serve {
+            url,
+            listen_agents,
+            seal_key_file,
+            grpc_url,
+            listen,
+            public_url,
+            operator_token_file,
+        } => {
+            let settings = Settings {
+                url,
+                listen_agents,
+                seal_key_file,
+                grpc_url,
+                listen,
+                public_url,
+                operator_token_file,
+            };
+            start::serve(settings).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::OperatorToken { url } => {
+            let database = Database::open(&url).await.context("DATABASE_URL")?;
+            let token = make_operator_token(&database, &Actor::command_line(), Clock::System.now()).await?;
+            writeln!(io::stdout(), "{}", token.as_str())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::SignInLink { url, public_url } => {
+            let public_url = PublicUrl::parse(&public_url)?;
+            let database = Database::open(&url).await.context("DATABASE_URL")?;
+            let link = make_sign_in_link(&database, &Actor::command_line(), Clock::System.now()).await?;
+            let path = format!("/sign-in/{}", link.as_str());
+            writeln!(io::stdout(), "{}", public_url.link(&path))?;
             Ok(ExitCode::SUCCESS)
         }
         Command::JoinToken { url, seal_key_file, grpc_url, pool } => {
@@ -98,7 +155,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let sealer = start::sealer(&seal_key_file)?;
             let now = Clock::System.now();
             let (authority, _) = load_or_make(&db, &sealer, now).await?;
-            let actor = Actor::Operator { name: "command line".to_owned() };
+            let actor = Actor::command_line();
             let (token, _) =
                 create_join_token(&db, &actor, authority.sha256(), &pool, JOIN_TOKEN_LIFE, now).await?;
             writeln!(io::stdout(), "attach-gateway join {}@{grpc_url}", token.as_str())?;

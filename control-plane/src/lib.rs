@@ -4,10 +4,14 @@
 //! tenant or, as the operator, all; `ops` are the things that can be done, each in one transaction with its audit entry.
 //!
 //! `authority` signs certificates and bundles; `bundle` puts together what a pool's agents serve, and `changes` tells their
-//! streams of it. `grpc` is the door for agents. `start` knows everything.
+//! streams of it. Three doors lead to `ops`, and never to one another: `grpc` for agents, `api` and `console` for people,
+//! who prove at `auth` who they are. `router` has every address, `listen` the connections. `start` knows everything.
 //!
-//! Direction: `domain`, `seal` ← `db` ← `authority` ← `ops`, `bundle` ← `changes` ← `grpc` ← `start` ← `cli`.
+//! Direction: `domain`, `seal` ← `db` ← `authority` ← `ops`, `bundle` ← `changes` ← `grpc`, `auth` ← `api`, `console`
+//! ← `router` ← `start` ← `cli`.
 
+mod api;
+mod auth;
 mod authority;
 mod bundle;
 mod changes;
@@ -16,8 +20,11 @@ pub mod clock;
 pub mod db;
 pub mod domain;
 mod grpc;
+mod listen;
 pub mod ops;
+mod router;
 pub mod seal;
 mod start;
+mod state;
 
 pub use cli::main;

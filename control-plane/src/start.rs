@@ -1,19 +1,31 @@
 //! From settings to a running control plane, and to its end.
 
 use crate::{
+    api,
     clock::Clock,
     db::Database,
+    domain::actor::Actor,
     grpc::{Door, Listener},
+    listen,
+    ops::make_first_operator_token,
+    router::router,
     seal::Sealer,
+    state::{App, PublicUrl},
 };
 use anyhow::Context as _;
 use std::{
+    fs,
+    io::{self, Write as _},
     net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::sync::CancellationToken;
 
 /// How long open calls may go on after a signal to stop.
@@ -25,6 +37,13 @@ pub(crate) struct Settings {
     pub(crate) url: String,
     pub(crate) listen_agents: SocketAddr,
     pub(crate) seal_key_file: PathBuf,
+    /// Where gateways reach it; its own address without a word.
+    pub(crate) grpc_url: Option<String>,
+    /// For people.
+    pub(crate) listen: SocketAddr,
+    /// Where people reach it; its own address without a word.
+    pub(crate) public_url: Option<String>,
+    pub(crate) operator_token_file: Option<PathBuf>,
 }
 
 /// Serves until a signal.
@@ -32,18 +51,61 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let db = Database::open(&settings.url).await.context("DATABASE_URL")?;
     let sealer = Arc::new(sealer(&settings.seal_key_file)?);
     let stop = CancellationToken::new();
-    let door = Door::open(db, sealer, Clock::System, stop.clone()).await?;
+    let door = Door::open(db.clone(), Arc::clone(&sealer), Clock::System, stop.clone()).await?;
+    let authority_sha256 = door.authority.sha256();
     let agents = Listener::bind(settings.listen_agents, door).await?;
-    tracing::info!("gateways join and connect at https://{}", agents.address()?);
+    let grpc_url = settings.grpc_url.unwrap_or(format!("https://{}", agents.address()?));
 
-    let serving = tokio::spawn(agents.run());
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("--listen: can't listen on {}", settings.listen))?;
+    let own = format!("http://{}", listener.local_addr().context("--listen")?);
+    let public_url = Arc::new(PublicUrl::parse(settings.public_url.as_deref().unwrap_or(&own))?);
+    first_token(&db, &Clock::System, settings.operator_token_file.as_deref()).await?;
+    tracing::info!("gateways join and connect at {grpc_url}");
+    tracing::info!(
+        "the console is at {}, the REST API at {}",
+        public_url.origin(),
+        public_url.link(api::PREFIX)
+    );
+    let app =
+        App { db, clock: Clock::System, sealer, public_url, authority_sha256, grpc_url: grpc_url.into() };
+
+    let for_agents = tokio::spawn(agents.run());
+    let for_people = tokio::spawn(listen::serve(listener, router(app), stop.clone()));
     stopped().await?;
     tracing::info!("stopping");
     stop.cancel();
+    let serving = async { tokio::join!(for_agents, for_people) };
     if tokio::time::timeout(GRACE, serving).await.is_err() {
         tracing::warn!("some calls did not end in time");
     }
     Ok(())
+}
+
+/// Made once in the life of a database, and shown once: on standard output, or in a file that nobody else may read.
+async fn first_token(db: &Database, clock: &Clock, file: Option<&Path>) -> anyhow::Result<()> {
+    let Some(path) = file else {
+        if let Some(token) = make_first_operator_token(db, &Actor::command_line(), clock.now()).await? {
+            writeln!(io::stdout(), "The operator token, shown this once:\n{}", token.as_str())?;
+        }
+        return Ok(());
+    };
+    let named = || format!("--operator-token-file {}", path.display());
+    // Before the token is made: one that can't be written down would be lost.
+    let mut options = fs::OpenOptions::new();
+    let mut file =
+        options.write(true).create(true).truncate(false).mode(0o600).open(path).with_context(named)?;
+    match make_first_operator_token(db, &Actor::command_line(), clock.now()).await? {
+        Some(token) => {
+            file.set_len(0).with_context(named)?;
+            writeln!(file, "{}", token.as_str()).and_then(|()| file.sync_all()).with_context(named)
+        }
+        None if file.metadata().is_ok_and(|of_file| of_file.len() == 0) => {
+            fs::remove_file(path).with_context(named)
+        }
+        None => Ok(()),
+    }
 }
 
 /// The keys that seal secrets; made where there are none.

@@ -1,10 +1,78 @@
 //! API keys.
 
 use super::DbError;
-use crate::domain::api_key::ApiKey;
+use crate::domain::{
+    api_key::ApiKey,
+    page::{Page, Part},
+};
 use attach_proto::id::{KeyId, TenantId};
 use jiff_sqlx::{Timestamp, ToSqlx as _};
 use sqlx::PgConnection;
+
+struct Row {
+    id: String,
+    name: String,
+    owner: String,
+    groups: Vec<String>,
+    expires_at: Option<Timestamp>,
+    created_at: Timestamp,
+    revoked_at: Option<Timestamp>,
+}
+
+impl TryFrom<Row> for ApiKey {
+    type Error = DbError;
+
+    fn try_from(row: Row) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.id.parse().map_err(|_| DbError::corrupt("api_key", &row.id))?,
+            name: row.name,
+            owner: row.owner,
+            groups: row.groups,
+            expires_at: row.expires_at.map(Timestamp::to_jiff),
+            created_at: row.created_at.to_jiff(),
+            revoked_at: row.revoked_at.map(Timestamp::to_jiff),
+        })
+    }
+}
+
+/// In the order of their ids.
+pub(crate) async fn list(
+    connection: &mut PgConnection,
+    tenant: &TenantId,
+    page: &Page<String>,
+) -> Result<Part<ApiKey>, DbError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, name, owner, groups, expires_at as "expires_at: Timestamp",
+               created_at as "created_at: Timestamp", revoked_at as "revoked_at: Timestamp"
+           from api_key where tenant_id = $1 and ($2::text is null or id > $2) order by id limit $3"#,
+        tenant.as_str(),
+        page.after.as_deref(),
+        page.rows(),
+    )
+    .fetch_all(connection)
+    .await?;
+    let keys = rows.into_iter().map(ApiKey::try_from).collect::<Result<_, _>>()?;
+    Ok(page.part(keys))
+}
+
+pub(crate) async fn find(
+    connection: &mut PgConnection,
+    tenant: &TenantId,
+    id: &KeyId,
+) -> Result<Option<ApiKey>, DbError> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select id, name, owner, groups, expires_at as "expires_at: Timestamp",
+               created_at as "created_at: Timestamp", revoked_at as "revoked_at: Timestamp"
+           from api_key where tenant_id = $1 and id = $2"#,
+        tenant.as_str(),
+        id.as_str(),
+    )
+    .fetch_optional(connection)
+    .await?;
+    row.map(ApiKey::try_from).transpose()
+}
 
 pub(crate) async fn insert(
     connection: &mut PgConnection,

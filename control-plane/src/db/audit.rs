@@ -1,8 +1,13 @@
 //! The audit trail: a chain in which each entry holds the hash of the one before.
 
 use super::DbError;
-use crate::domain::actor::Actor;
+use crate::domain::{
+    actor::Actor,
+    page::{Page, Part},
+    tenant::AuditRecord,
+};
 use attach_proto::id::TenantId;
+use jiff_sqlx::Timestamp;
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -48,6 +53,34 @@ pub(crate) async fn append(connection: &mut PgConnection, entry: Entry<'_>) -> R
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// The last first; of one tenant when one is named.
+pub(crate) async fn list(
+    connection: &mut PgConnection,
+    tenant: Option<&TenantId>,
+    page: &Page<i64>,
+) -> Result<Part<AuditRecord>, DbError> {
+    let rows = sqlx::query!(
+        r#"select n, at as "at: Timestamp", tenant_id, actor_kind, actor, action, target, detail from audit_entry
+           where ($1::text is null or tenant_id = $1) and ($2::bigint is null or n < $2) order by n desc limit $3"#,
+        tenant.map(TenantId::as_str),
+        page.after,
+        page.rows(),
+    )
+    .fetch_all(connection)
+    .await?;
+    let entries = rows.into_iter().map(|row| AuditRecord {
+        n: row.n,
+        at: row.at.to_jiff(),
+        tenant: row.tenant_id,
+        actor_kind: row.actor_kind,
+        actor: row.actor,
+        action: row.action,
+        target: row.target,
+        detail: row.detail,
+    });
+    Ok(page.part(entries.collect()))
 }
 
 /// The number of the first entry that is not as it was written, or behind which one is missing.

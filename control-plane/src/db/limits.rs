@@ -1,27 +1,94 @@
 //! A tenant's limits.
 
 use super::DbError;
+use crate::domain::{
+    page::{Page, Part},
+    word::Word as _,
+};
 use attach_proto::{
-    bundle::{Counter, Limit, Measure},
+    bundle::{Counter, Limit, LimitScope, Measure},
     id::{LimitId, TenantId},
 };
 use sqlx::PgConnection;
+use std::time::Duration;
+
+struct Row {
+    tenant_id: String,
+    id: String,
+    counter: String,
+    measure: String,
+    window_ms: i64,
+    amount: i64,
+    principals: Vec<String>,
+    groups: Vec<String>,
+    models: Vec<String>,
+}
+
+impl TryFrom<Row> for Limit {
+    type Error = DbError;
+
+    fn try_from(row: Row) -> Result<Self, DbError> {
+        let corrupt = || DbError::corrupt("usage_limit", &row.id);
+        Ok(Self {
+            id: row.id.parse().map_err(|_| corrupt())?,
+            tenant: row.tenant_id.parse().map_err(|_| corrupt())?,
+            counter: Counter::from_name(&row.counter).ok_or_else(corrupt)?,
+            scope: LimitScope {
+                principals: row.principals,
+                groups: row.groups,
+                models: row
+                    .models
+                    .iter()
+                    .map(|name| name.parse().map_err(|_| corrupt()))
+                    .collect::<Result<_, _>>()?,
+            },
+            measure: Measure::from_name(&row.measure).ok_or_else(corrupt)?,
+            window: u64::try_from(row.window_ms).map(Duration::from_millis).map_err(|_| corrupt())?,
+            amount: u64::try_from(row.amount).map_err(|_| corrupt())?,
+        })
+    }
+}
+
+/// In the order of their ids.
+pub(crate) async fn list(
+    connection: &mut PgConnection,
+    tenant: &TenantId,
+    page: &Page<String>,
+) -> Result<Part<Limit>, DbError> {
+    let rows = sqlx::query_as!(
+        Row,
+        "select tenant_id, id, counter, measure, window_ms, amount, principals, groups, models from usage_limit
+         where tenant_id = $1 and ($2::text is null or id > $2) order by id limit $3",
+        tenant.as_str(),
+        page.after.as_deref(),
+        page.rows(),
+    )
+    .fetch_all(connection)
+    .await?;
+    let limits = rows.into_iter().map(Limit::try_from).collect::<Result<_, _>>()?;
+    Ok(page.part(limits))
+}
+
+pub(crate) async fn find(
+    connection: &mut PgConnection,
+    tenant: &TenantId,
+    id: &LimitId,
+) -> Result<Option<Limit>, DbError> {
+    let row = sqlx::query_as!(
+        Row,
+        "select tenant_id, id, counter, measure, window_ms, amount, principals, groups, models from usage_limit
+         where tenant_id = $1 and id = $2",
+        tenant.as_str(),
+        id.as_str(),
+    )
+    .fetch_optional(connection)
+    .await?;
+    row.map(Limit::try_from).transpose()
+}
 
 /// Makes the limit, or replaces the one of its id.
 pub(crate) async fn put(connection: &mut PgConnection, limit: &Limit, version: i64) -> Result<(), DbError> {
     let Limit { id, tenant, counter, scope, measure, window, amount } = limit;
-    let counter = match counter {
-        Counter::Shared => "shared",
-        Counter::EachPrincipal => "each_principal",
-        Counter::EachModel => "each_model",
-        Counter::EachPrincipalAndModel => "each_principal_and_model",
-    };
-    let measure = match measure {
-        Measure::Requests => "requests",
-        Measure::InputTokens => "input_tokens",
-        Measure::OutputTokens => "output_tokens",
-        Measure::TotalTokens => "total_tokens",
-    };
     let models: Vec<String> = scope.models.iter().map(ToString::to_string).collect();
     sqlx::query!(
         "insert into usage_limit
@@ -33,8 +100,8 @@ pub(crate) async fn put(connection: &mut PgConnection, limit: &Limit, version: i
              models = excluded.models, version = excluded.version",
         tenant.as_str(),
         id.as_str(),
-        counter,
-        measure,
+        counter.name(),
+        measure.name(),
         i64::try_from(window.as_millis()).unwrap_or(i64::MAX),
         i64::try_from(*amount).unwrap_or(i64::MAX),
         &scope.principals,

@@ -4,17 +4,25 @@
 //! [`OperatorTx`] all of them. Row-level security holds them to it; each query of a tenant names the tenant as well, so
 //! that either lock alone is enough.
 
+pub(crate) mod access_rules;
 pub(crate) mod agents;
 pub(crate) mod alarms;
 pub(crate) mod api_keys;
 pub(crate) mod audit;
 pub(crate) mod authorities;
 pub(crate) mod configuration;
+pub(crate) mod consumption;
+pub(crate) mod fleet;
 pub(crate) mod heads;
+pub(crate) mod identity_providers;
 pub(crate) mod join_tokens;
 pub(crate) mod limits;
+pub(crate) mod models;
+pub(crate) mod operator_tokens;
 pub(crate) mod pools;
+pub(crate) mod quota_stores;
 mod serving_role;
+pub(crate) mod sign_in;
 pub(crate) mod tenants;
 pub(crate) mod usage;
 
@@ -37,6 +45,9 @@ const MAX_CONNECTIONS: u32 = 16;
 /// How long a request waits for a connection before it is told that the database is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a look at readiness waits: below the second that balancers usually give it.
+const PING_PATIENCE: Duration = Duration::from_millis(800);
+
 /// Why an operation did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum DbError {
@@ -49,6 +60,13 @@ pub enum DbError {
     /// A fault of the program.
     #[error("the database refused a statement")]
     Statement(#[source] sqlx::Error),
+}
+
+impl DbError {
+    /// A row that this program would not have written.
+    fn corrupt(table: &'static str, id: &str) -> Self {
+        Self::Statement(sqlx::Error::Decode(format!("{table} {id} is not as it should be").into()))
+    }
 }
 
 impl From<sqlx::Error> for DbError {
@@ -137,6 +155,15 @@ impl Database {
         check_schema(&mut connection).await?;
         let pool = PgPoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
         Ok(Self { pool: pool.connect_lazy_with(options) })
+    }
+
+    /// Whether the database answers now.
+    pub async fn is_reachable(&self) -> bool {
+        let answer = async {
+            let mut connection = self.pool.acquire().await.ok()?;
+            sqlx::Connection::ping(&mut *connection).await.ok()
+        };
+        tokio::time::timeout(PING_PATIENCE, answer).await.is_ok_and(|answer| answer.is_some())
     }
 
     pub async fn tenant(&self, tenant: TenantId) -> Result<TenantTx, DbError> {

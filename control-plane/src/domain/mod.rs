@@ -2,4 +2,10 @@
 
 pub mod actor;
 pub mod api_key;
+pub mod fleet;
+pub mod page;
 pub mod secret;
+pub mod sign_in;
+pub mod tenant;
+pub mod usage;
+pub mod word;

@@ -47,9 +47,11 @@ pub(super) fn db(error: &DbError) -> Status {
 fn op(error: &OpError) -> Status {
     match error {
         OpError::Db(error) => db(error),
-        OpError::NotFound(_) | OpError::Invalid { .. } | OpError::Exists(_) | OpError::NoRandomness(_) => {
-            Status::internal(error.to_string())
-        }
+        OpError::NotFound(_)
+        | OpError::Invalid { .. }
+        | OpError::Exists(_)
+        | OpError::NoRandomness(_)
+        | OpError::Seal(_) => Status::internal(error.to_string()),
     }
 }
 

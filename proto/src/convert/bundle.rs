@@ -53,7 +53,7 @@ pub(super) fn convert(wire: v1::Bundle) -> Result<Bundle, Invalid> {
     Ok(bundle)
 }
 
-fn tenant(wire: v1::Tenant) -> Result<Tenant, Invalid> {
+pub(super) fn tenant(wire: v1::Tenant) -> Result<Tenant, Invalid> {
     let v1::Tenant { id: tenant_id, name, quota_store, on_quota_outage, durability } = wire;
     Ok(Tenant {
         id: id(&tenant_id, "id")?,
@@ -70,7 +70,7 @@ fn tenant(wire: v1::Tenant) -> Result<Tenant, Invalid> {
     })
 }
 
-fn quota_store(wire: v1::QuotaStore) -> Result<QuotaStore, Invalid> {
+pub(super) fn quota_store(wire: v1::QuotaStore) -> Result<QuotaStore, Invalid> {
     let v1::QuotaStore { id: store_id, store } = wire;
     let kind = match store {
         Some(v1::quota_store::Store::Local(v1::LocalStore {})) => QuotaStoreKind::Local,
@@ -84,7 +84,7 @@ fn quota_store(wire: v1::QuotaStore) -> Result<QuotaStore, Invalid> {
     Ok(QuotaStore { id: id(&store_id, "id")?, kind })
 }
 
-fn identity_provider(wire: v1::IdentityProvider) -> Result<IdentityProvider, Invalid> {
+pub(super) fn identity_provider(wire: v1::IdentityProvider) -> Result<IdentityProvider, Invalid> {
     let v1::IdentityProvider {
         id: provider_id,
         tenant,
@@ -173,7 +173,7 @@ fn sha256_digest(hex: &str) -> Option<[u8; 32]> {
     Some(digest)
 }
 
-fn model(wire: v1::Model) -> Result<Model, Invalid> {
+pub(super) fn model(wire: v1::Model) -> Result<Model, Invalid> {
     let v1::Model { name, aliases, targets, max_output_tokens, tenants } = wire;
     let public: ModelName = id(&name, "name")?;
     if targets.is_empty() {
@@ -198,7 +198,7 @@ fn model(wire: v1::Model) -> Result<Model, Invalid> {
     })
 }
 
-fn limit(wire: v1::Limit) -> Result<Limit, Invalid> {
+pub(super) fn limit(wire: v1::Limit) -> Result<Limit, Invalid> {
     let v1::Limit { id: limit_id, tenant, counter, scope, measure, window, amount } = wire;
     let window = positive_duration(window, "window")?
         .ok_or_else(|| Invalid::new("window", "is missing; write for example 60s"))?;
@@ -236,7 +236,7 @@ fn limit(wire: v1::Limit) -> Result<Limit, Invalid> {
     })
 }
 
-fn access_rule(wire: v1::AccessRule) -> Result<AccessRule, Invalid> {
+pub(super) fn access_rule(wire: v1::AccessRule) -> Result<AccessRule, Invalid> {
     let v1::AccessRule { id: rule_id, tenant, principals, groups, models, permissions } = wire;
     if permissions.is_empty() {
         return Err(Invalid::new("permissions", "needs at least one, for example PERMISSION_INFERENCE"));

@@ -107,6 +107,28 @@ impl TryFrom<crate::v1::Bundle> for Bundle {
     }
 }
 
+/// For whoever has one of them alone; references to others are not looked at.
+macro_rules! alone {
+    ($($convert:ident: $name:ident),* $(,)?) => {
+        $(impl TryFrom<crate::v1::$name> for crate::bundle::$name {
+            type Error = Invalid;
+
+            fn try_from(wire: crate::v1::$name) -> Result<Self, Invalid> {
+                bundle::$convert(wire)
+            }
+        })*
+    };
+}
+
+alone! {
+    tenant: Tenant,
+    quota_store: QuotaStore,
+    identity_provider: IdentityProvider,
+    model: Model,
+    limit: Limit,
+    access_rule: AccessRule,
+}
+
 impl TryFrom<crate::v1::UsageEvent> for UsageEvent {
     type Error = Invalid;
 
