@@ -263,13 +263,15 @@ grant insert, update on agent_state to attach_system;
 grant insert on alarm to attach_system;
 
 -- The insert-only role. An event is taken from an agent when its tenant was in the agent's pool at that time, with five
--- minutes for clocks that differ: a bundle reaches an agent only after the membership began.
+-- minutes for clocks that differ: a bundle reaches an agent only after the membership began. The memberships are looked up
+-- once for a statement and not for each row, which took two thirds of the time of an insert.
 create policy of_the_agents_pool on usage_event for insert to attach_ingest
-    with check (exists (
-        select from pool_membership member
-        where member.tenant_id = usage_event.tenant_id and member.pool_id = current_pool()
-            and member.since - interval '5 minutes' <= usage_event.occurred_at
-            and (member.until is null or usage_event.occurred_at < member.until + interval '5 minutes')));
+    with check (
+        ((select jsonb_object_agg(tenant_id, at)
+          from (select tenant_id,
+                    range_agg(tstzrange(since - interval '5 minutes', until + interval '5 minutes')) as at
+                from pool_membership where pool_id = current_pool() group by tenant_id) member)
+            ->> tenant_id)::tstzmultirange @> occurred_at);
 grant insert on usage_event to attach_ingest;
 create policy ingest on usage_hour to attach_ingest
     using (true)

@@ -22,3 +22,4 @@ mod small;
 mod streaming;
 mod tls;
 mod uploads;
+mod whole_path;

@@ -1,6 +1,8 @@
 //! A control plane, as a process of the real binary on a database of its own.
 
-use crate::{Postgres, TestDatabase, eventually, free_port};
+use crate::{Answer, Client, Postgres, TestDatabase, eventually, free_port};
+use http::Method;
+use serde_json::Value;
 use std::{
     fs::File,
     path::{Path, PathBuf},
@@ -19,6 +21,8 @@ static POSTGRES: LazyLock<Option<Postgres>> = LazyLock::new(Postgres::start);
 /// Killed when it is dropped.
 pub struct ControlPlane {
     pub database: TestDatabase,
+    /// Where people reach it: the console and the REST API.
+    pub port: u16,
     /// Where gateways reach it.
     pub agents_port: u16,
     folder: tempfile::TempDir,
@@ -36,7 +40,7 @@ impl ControlPlane {
             .expect("the control plane runs");
         assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut plane = Self { database, agents_port: free_port(), folder, child: None };
+        let mut plane = Self { database, port: free_port(), agents_port: free_port(), folder, child: None };
         plane.run().await;
         Some(plane)
     }
@@ -49,6 +53,8 @@ impl ControlPlane {
         let mut command = command(&self.database);
         command
             .arg("serve")
+            .env("ATTACH_LISTEN", format!("127.0.0.1:{}", self.port))
+            .env("ATTACH_OPERATOR_TOKEN_FILE", self.token_file())
             .env("ATTACH_GRPC_LISTEN", format!("127.0.0.1:{}", self.agents_port))
             .env("ATTACH_SEAL_KEY_FILE", self.seal_keys())
             .current_dir(self.folder.path())
@@ -60,9 +66,29 @@ impl ControlPlane {
             if let Ok(Some(status)) = self.child.as_mut()?.try_wait() {
                 panic!("the control plane ended at its start ({status}):\n{}", self.log());
             }
-            TcpStream::connect(("127.0.0.1", self.agents_port)).await.ok()
+            TcpStream::connect(("127.0.0.1", self.agents_port)).await.ok()?;
+            TcpStream::connect(("127.0.0.1", self.port)).await.ok()
         })
         .await;
+    }
+
+    /// The REST API, called by the operator.
+    pub fn api(&self) -> Client {
+        Client::new(self.port).with_bearer(&self.operator_token())
+    }
+
+    pub fn operator_token(&self) -> String {
+        let token = std::fs::read_to_string(self.token_file()).expect("its first start made one");
+        token.trim().to_owned()
+    }
+
+    /// A call that must succeed: its answer.
+    pub async fn call(&self, method: Method, path: &str, body: Value) -> Value {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let client = self.api().with_header("content-type", "application/json");
+        let answer: Answer = client.send(method.clone(), &format!("/api/v1{path}"), body).await.whole().await;
+        assert!(answer.status.is_success(), "{method} {path}: {} {}", answer.status, answer.text());
+        if answer.text().is_empty() { Value::Null } else { answer.json() }
     }
 
     /// Ends it at once, as a power cut does.
@@ -88,6 +114,10 @@ impl ControlPlane {
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("control-plane.log")).unwrap_or_default()
+    }
+
+    fn token_file(&self) -> PathBuf {
+        self.folder.path().join("operator-token")
     }
 
     fn seal_keys(&self) -> PathBuf {

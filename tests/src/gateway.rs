@@ -190,6 +190,10 @@ impl Gateway {
         std::fs::read_to_string(self.setup.folder().join("gateway.log")).unwrap_or_default()
     }
 
+    pub fn state(&self) -> PathBuf {
+        self.setup.state()
+    }
+
     pub fn access_log(&self) -> String {
         std::fs::read_to_string(self.setup.folder().join("access.log")).unwrap_or_default()
     }
