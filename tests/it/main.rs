@@ -16,6 +16,7 @@ mod first_commands;
 mod identity;
 mod layering;
 mod limits;
+mod managed;
 mod operations;
 mod quota_outage;
 mod small;

@@ -22,6 +22,8 @@ const START: Duration = Duration::from_secs(20);
 pub struct Setup {
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
+    /// What it joins a control plane with, as long as it has not.
+    join: Option<String>,
     folder: Arc<tempfile::TempDir>,
     /// The one that was built with these tests, when there is no other.
     binary: Option<PathBuf>,
@@ -53,7 +55,7 @@ impl Default for Setup {
 impl Setup {
     pub fn new() -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
-        Self { environment: Vec::new(), arguments: Vec::new(), folder, binary: None }
+        Self { environment: Vec::new(), arguments: Vec::new(), join: None, folder, binary: None }
     }
 
     /// `OIDC_ISSUER` and `OIDC_AUD` of this issuer.
@@ -76,6 +78,13 @@ impl Setup {
     #[must_use]
     pub fn with_argument(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// Joins a control plane at its first start: `TOKEN@URL`.
+    #[must_use]
+    pub fn with_join(mut self, line: &str) -> Self {
+        self.join = Some(line.to_owned());
         self
     }
 
@@ -139,8 +148,11 @@ impl Setup {
         let log = File::options().create(true).append(true).open(self.folder.path().join("gateway.log"));
         let access_log =
             File::options().create(true).append(true).open(self.folder.path().join("access.log"));
-        let child = self
-            .command()
+        let mut command = self.command();
+        if let Some(line) = self.join.as_ref().filter(|_| !self.state().join("enrolment").exists()) {
+            command.arg("join").env("ATTACH_JOIN", line);
+        }
+        let child = command
             .args([
                 "--host",
                 "127.0.0.1",
@@ -161,8 +173,11 @@ impl Setup {
 
     /// Runs it to its end: for starts that must fail. Exit code and standard error.
     pub fn run(&self) -> (Option<i32>, String) {
-        let output = self
-            .command()
+        let mut command = self.command();
+        if let Some(line) = &self.join {
+            command.arg("join").env("ATTACH_JOIN", line);
+        }
+        let output = command
             .args(["--host", "127.0.0.1", "--state"])
             .arg(self.state())
             .args(&self.arguments)

@@ -43,6 +43,20 @@ impl Link {
         self.connections.borrow().as_ref().filter(|connection| !connection.is_closed()).cloned()
     }
 
+    /// As soon as there is one.
+    pub(crate) async fn connection(&self) -> Connection {
+        let mut connections = self.connections.subscribe();
+        loop {
+            if let Some(connection) = self.live_connection() {
+                return connection;
+            }
+            if connections.changed().await.is_err() {
+                // This value holds the other end.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// The control plane wants no more of this gateway.
     pub(crate) fn drop_connection(&self) {
         self.connections.send_replace(None);

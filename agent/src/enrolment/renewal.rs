@@ -44,8 +44,6 @@ enum RenewError {
     Key(#[from] rcgen::Error),
     #[error("{}", said(.0))]
     Refused(Box<Status>),
-    #[error("there is no connection to the control plane")]
-    Away,
     #[error("no answer within {CALL:?}")]
     Silent,
     #[error(transparent)]
@@ -86,7 +84,8 @@ impl Renewer {
     }
 
     async fn renew(&self, identity: &Identity) -> Result<Identity, RenewError> {
-        let connection = self.link.live_connection().ok_or(RenewError::Away)?;
+        // However long that takes: a try without one would only lengthen the pauses.
+        let connection = self.link.connection().await;
         let request = Request::new()?;
         let origin = connection.origin();
         let mut client =
