@@ -10,7 +10,6 @@ use std::{
     sync::LazyLock,
     time::Duration,
 };
-use tokio::net::TcpStream;
 
 /// A start makes keys and waits for the database; a busy machine may need seconds.
 const START: Duration = Duration::from_secs(20);
@@ -66,8 +65,9 @@ impl ControlPlane {
             if let Ok(Some(status)) = self.child.as_mut()?.try_wait() {
                 panic!("the control plane ended at its start ({status}):\n{}", self.log());
             }
-            TcpStream::connect(("127.0.0.1", self.agents_port)).await.ok()?;
-            TcpStream::connect(("127.0.0.1", self.port)).await.ok()
+            // A port is open before all is ready behind it.
+            let ready = Client::new(self.port).try_send(Method::GET, "/readyz", "").await.ok()?;
+            (ready.status == 200).then_some(())
         })
         .await;
     }
