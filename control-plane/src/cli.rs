@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use attach_proto::id::PoolId;
 use clap::{Parser, Subcommand};
 use std::{
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -101,7 +101,8 @@ pub fn main() -> ExitCode {
     // The database's notices tell an operator of nothing to do.
     let default = "info,sqlx::postgres::notice=warn";
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).init();
+    let is_terminal = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(is_terminal).with_env_filter(filter).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = runtime.context("no runtime").and_then(|runtime| runtime.block_on(run(cli.command)));
     match result {
