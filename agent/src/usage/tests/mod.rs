@@ -1,5 +1,6 @@
 //! The spool on real files. `process.rs` has what needs a second process, `reading.rs` what comes out again.
 
+mod outbox;
 mod process;
 mod reading;
 mod trouble;
