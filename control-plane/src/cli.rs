@@ -41,13 +41,13 @@ enum Command {
         /// File with the keys that seal secrets in the database; made at the first start. Without it they are lost.
         #[arg(long, env = "ATTACH_SEAL_KEY_FILE", value_name = "FILE")]
         seal_key_file: PathBuf,
-        /// Where gateways reach that address [default: https://LISTEN_AGENTS]
+        /// Where gateways reach that address; `https://` and the address itself without a word
         #[arg(long, env = "ATTACH_GRPC_URL", value_name = "URL")]
         grpc_url: Option<String>,
         /// Address for people: the console and the REST API
         #[arg(long, env = "ATTACH_LISTEN", default_value = "127.0.0.1:8400")]
         listen: SocketAddr,
-        /// Where people reach that address, such as https://attach.example.com [default: http://LISTEN]
+        /// Where people reach that address, such as `https://attach.example.com`; `http://` and the address itself without a word
         #[arg(long, env = "ATTACH_PUBLIC_URL", value_name = "URL")]
         public_url: Option<String>,
         /// File for the operator token that the very first start makes; standard output without it.

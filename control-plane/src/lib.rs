@@ -17,6 +17,7 @@ mod bundle;
 mod changes;
 mod cli;
 pub mod clock;
+mod console;
 pub mod db;
 pub mod domain;
 mod grpc;

@@ -1,6 +1,6 @@
 //! Every address: the API, the console, and health.
 
-use crate::{api, state::App};
+use crate::{api, console, state::App};
 use axum::{
     Router,
     extract::State,
@@ -15,6 +15,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .merge(api::router())
+        .merge(console::router())
         .with_state(app)
         .layer(map_response(guard))
 }

@@ -26,17 +26,17 @@ impl App {
 
 /// Where people reach this control plane: in links, and in what browsers are told.
 #[derive(Debug)]
-pub struct PublicUrl(Url);
+pub(crate) struct PublicUrl(Url);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("--public-url: {text:?} {problem}; write for example https://attach.example.com")]
-pub struct InvalidPublicUrl {
+pub(crate) struct InvalidPublicUrl {
     text: String,
     problem: &'static str,
 }
 
 impl PublicUrl {
-    pub fn parse(text: &str) -> Result<Self, InvalidPublicUrl> {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidPublicUrl> {
         let refused = |problem| InvalidPublicUrl { text: text.to_owned(), problem };
         let url = Url::parse(text).map_err(|_| refused("is not a URL"))?;
         if !matches!(url.scheme(), "http" | "https") {

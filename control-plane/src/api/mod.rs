@@ -1,4 +1,4 @@
-//! The REST API, `/api/v1`: JSON, problems as RFC 9457 has them, lists in parts, and a description of itself (OpenAPI 3.1).
+//! The REST API, `/api/v1`: JSON, problems as RFC 9457 has them, lists in parts, and a description of itself (`OpenAPI` 3.1).
 //! The operator's token guards all but the description.
 //!
 //! A handler takes what it needs, calls an operation or reads, and replies; bodies have types of their own, so that the

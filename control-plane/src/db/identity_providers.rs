@@ -78,6 +78,27 @@ pub(crate) async fn list(
     Ok(page.part(providers))
 }
 
+pub(crate) async fn find(
+    connection: &mut PgConnection,
+    tenant: &TenantId,
+    id: &IdentityProviderId,
+) -> Result<Option<IdentityProvider>, DbError> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select tenant_id, id, issuer, algorithms, jwks_url, clock_skew_ms, user_claim, groups_claim, project_claim,
+               forwarded_claims, array(
+                   select audience from identity_audience audience
+                   where audience.tenant_id = provider.tenant_id and audience.provider_id = provider.id
+                   order by audience) as "audiences!"
+           from identity_provider provider where tenant_id = $1 and id = $2"#,
+        tenant.as_str(),
+        id.as_str(),
+    )
+    .fetch_optional(connection)
+    .await?;
+    row.map(IdentityProvider::try_from).transpose()
+}
+
 /// Makes the provider, or replaces the one of its id, audiences and all.
 pub(crate) async fn put(
     connection: &mut PgConnection,

@@ -29,8 +29,12 @@ pub(crate) fn random_text(characters: usize) -> Result<String, NoRandomness> {
 }
 
 pub(crate) fn sha256(text: &str) -> [u8; 32] {
+    sha256_of_bytes(text.as_bytes())
+}
+
+pub(crate) fn sha256_of_bytes(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
     hash
 }
 

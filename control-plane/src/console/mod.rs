@@ -1,0 +1,70 @@
+//! The console: pages that the server writes, forms, and no script at all.
+//!
+//! A page's template stands above its handler; a handler takes what it needs, calls an operation or reads, and replies with
+//! a page or, after a form, with the address of one.
+
+mod agents;
+mod assets;
+mod audit;
+mod chart;
+mod error;
+mod form;
+mod home;
+mod keys;
+mod limits;
+mod page;
+mod paging;
+mod pools;
+mod providers;
+mod sign_in;
+mod tenants;
+mod usage;
+
+#[cfg(test)]
+mod tests;
+
+use crate::state::App;
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    routing::{get, post},
+};
+use error::Failure;
+
+/// The largest form; a hundred times what any has.
+const MAX_FORM_BYTES: usize = 64 * 1024;
+
+pub(crate) fn router() -> Router<App> {
+    Router::new()
+        .route("/", get(home::show))
+        .route("/static/{file}", get(assets::get))
+        .route("/sign-in", get(sign_in::explain).post(sign_in::submit))
+        .route("/sign-in/{link}", get(sign_in::with_link))
+        .route("/sign-out", post(sign_in::end))
+        .route("/tenants", get(tenants::list).post(tenants::create))
+        .route("/tenants/new", get(tenants::new))
+        .route("/tenants/{tenant}", get(tenants::show))
+        .route("/tenants/{tenant}/edit", get(tenants::edit).post(tenants::update))
+        .route("/tenants/{tenant}/providers", post(providers::create))
+        .route("/tenants/{tenant}/providers/new", get(providers::new))
+        .route("/tenants/{tenant}/providers/{id}", get(providers::edit).post(providers::update))
+        .route("/tenants/{tenant}/providers/{id}/remove", get(providers::ask_remove).post(providers::remove))
+        .route("/tenants/{tenant}/keys", get(keys::list).post(keys::issue))
+        .route("/tenants/{tenant}/keys/new", get(keys::new))
+        .route("/tenants/{tenant}/keys/{id}/revoke", get(keys::ask_revoke).post(keys::revoke))
+        .route("/tenants/{tenant}/limits", get(limits::list).post(limits::create))
+        .route("/tenants/{tenant}/limits/new", get(limits::new))
+        .route("/tenants/{tenant}/limits/{id}", get(limits::edit).post(limits::update))
+        .route("/tenants/{tenant}/limits/{id}/remove", get(limits::ask_remove).post(limits::remove))
+        .route("/tenants/{tenant}/usage", get(usage::show))
+        .route("/pools", get(pools::list).post(pools::create))
+        .route("/pools/new", get(pools::new))
+        .route("/quota-stores", post(pools::create_store))
+        .route("/quota-stores/new", get(pools::new_store))
+        .route("/agents", get(agents::list))
+        .route("/agents/join", get(agents::join).post(agents::create_token))
+        .route("/agents/{agent}/revoke", get(agents::ask_revoke).post(agents::revoke))
+        .route("/audit", get(audit::list))
+        .fallback(async || Failure::NotFound("page"))
+        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
+}
