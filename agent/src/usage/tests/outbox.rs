@@ -94,7 +94,7 @@ async fn a_spool_of_an_earlier_start_is_sent_from_its_mark_until_nothing_is_left
     let state = tempfile::tempdir().unwrap();
     let found = ended(state.path(), entries(0..10), Destination::ControlPlane).await;
     let (mut first, writer) = outbox(state.path());
-    assert_eq!(first.ended().unwrap(), [found.clone()]);
+    assert_eq!(first.ended().unwrap(), std::slice::from_ref(&found));
     let mut outgoing = open_when_free(&mut first, &found);
     outgoing.acknowledge(6).unwrap();
     drop(outgoing);
