@@ -65,6 +65,11 @@ async fn an_agent_that_comes_back_gets_what_it_lacks() {
     revoke_key(&front.world.db, &front.world.operator, &id("acme"), &key.id).await.unwrap();
     let mut again = agent.follow_from(held.clone(), &FEATURES).await.unwrap();
     again.apply().await.unwrap();
+    // The revision before may still be the newest that the door knows.
+    while again.resources.len() == held.len() {
+        assert!(again.bytes < 400, "{} bytes", again.bytes);
+        again.apply().await.unwrap();
+    }
     assert_eq!(again.resources.len(), held.len() - 1);
     assert!(again.bytes < 400, "{} bytes", again.bytes);
 }
