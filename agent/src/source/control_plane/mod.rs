@@ -80,7 +80,7 @@ impl ControlPlane {
     }
 
     /// A bundle by which nobody can call.
-    pub(super) fn nobody(&self) -> Snapshot {
+    pub(crate) fn nobody(&self) -> Snapshot {
         self.host.nobody()
     }
 
