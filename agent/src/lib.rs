@@ -10,6 +10,10 @@
 //! with its own `pipeline` and `settle` task; what cores share is in `core::Shared`. `usage` is the durable spool and
 //! its reader.
 //!
+//! A gateway that has joined a control plane has `managed` beside that: its `enrolment`, one connection
+//! (`control_plane`), the `source` that follows the stream of configuration, and the `reporter` that sends usage. Nothing
+//! on the way of a request knows of them.
+//!
 //! Dependencies between the modules run one way; a test of the `tests` crate holds the list.
 
 mod access_log;

@@ -93,6 +93,18 @@ fn modules_use_only_what_stands_before_them() {
 }
 
 #[test]
+fn only_what_speaks_with_the_control_plane_knows_how() {
+    const SPEAKERS: [&str; 5] = ["control_plane", "enrolment", "reporter", "source/control_plane", "managed"];
+    let source = source("agent/src");
+    for file in rust_files(&source) {
+        let relative = file.strip_prefix(&source).expect("below the source folder");
+        let text = fs::read_to_string(&file).expect("a source file");
+        let may = SPEAKERS.iter().any(|speaker| relative.starts_with(speaker));
+        assert!(may || !text.contains("tonic::"), "{} speaks gRPC", relative.display());
+    }
+}
+
+#[test]
 fn sql_is_in_one_place() {
     let source = source("control-plane/src");
     for file in rust_files(&source) {

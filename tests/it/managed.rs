@@ -5,7 +5,14 @@ use attach_tests::{
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 /// Of the tenant `acme`, in the pool `main`.
 const KEY: &str = "acme-key-0123456789";
@@ -40,7 +47,7 @@ async fn control_plane() -> Option<ControlPlane> {
              insert into api_key (tenant_id, id, name, sha256, owner, created_at, version)
                  values ('acme', 'ci', 'CI', sha256('{KEY}'), 'ada', now(), {n});
              insert into usage_limit (tenant_id, id, counter, measure, window_ms, amount, version)
-                 values ('acme', 'requests', 'shared', 'requests', 3600000, 1000, {n})"
+                 values ('acme', 'requests', 'shared', 'requests', 3600000, 1000000, {n})"
         ),
     );
     Some(plane)
@@ -308,4 +315,50 @@ async fn a_bundle_that_somebody_changed_on_the_disk_is_not_served() {
     })
     .await;
     serve(&gateway, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_a_gateway_s_usage_is_billed_whole_and_once() {
+    const KILLS: u64 = 15;
+    let Some(World { plane, mut gateway, engine: _engine, .. }) = world().await else { return };
+    let completed = Arc::new(AtomicUsize::new(0));
+    for round in 0..KILLS {
+        let callers: Vec<_> = (0..4)
+            .map(|_| {
+                let (client, completed) = (gateway.client().with_bearer(KEY), Arc::clone(&completed));
+                tokio::spawn(async move {
+                    let body = json!({"model": "tiny", "messages": [{"role": "user", "content": "hi"}]});
+                    let body = body.to_string();
+                    while let Ok(stream) =
+                        client.try_send(http::Method::POST, "/v1/chat/completions", body.clone()).await
+                    {
+                        let answer = stream.whole().await;
+                        if answer.status == 200 && answer.broken.is_none() {
+                            completed.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                })
+            })
+            .collect();
+        // Each time a little later into the quarter of a second after which what was served is sent.
+        tokio::time::sleep(Duration::from_millis(40 + 37 * round)).await;
+        gateway = gateway.restart_after_kill().await;
+        for caller in callers {
+            caller.abort();
+        }
+    }
+    let ids = |events: Vec<Value>| {
+        let id = |event: &Value| event["event_id"].as_str().expect("an id").to_owned();
+        events.iter().map(id).collect::<BTreeSet<_>>()
+    };
+    let on_disk = ids(gateway.events());
+    assert!(on_disk.len() >= completed.load(Ordering::Relaxed), "a completed answer has its event");
+    until_billed(&plane, on_disk.len()).await;
+    let billed = plane.database.as_superuser("select event_id from usage_event").expect("the superuser may");
+    assert_eq!(billed.lines().map(str::to_owned).collect::<BTreeSet<_>>(), on_disk);
+    let sums = "select sum(requests) from usage_hour where kind = ''";
+    let sums = plane.database.as_superuser(sums).expect("the superuser may");
+    assert_eq!(sums, on_disk.len().to_string(), "the sums count each once");
+    assert_eq!(plane.database.as_superuser("select count(*) from alarm").expect("the superuser may"), "0");
+    println!("{} events after {KILLS} kills, each billed once", on_disk.len());
 }

@@ -130,7 +130,7 @@ impl Identity {
         Self::try_from(document).map_err(IdentityError::Reply)
     }
 
-    pub(super) fn store(&self, state: &Path) -> Result<(), IdentityError> {
+    pub(crate) fn store(&self, state: &Path) -> Result<(), IdentityError> {
         let path = file(state);
         let disk = |source| IdentityError::Disk { path: path.clone(), source };
         let text = serde_json::to_vec_pretty(&self.document).map_err(|error| disk(error.into()))?;
@@ -152,7 +152,7 @@ impl Identity {
         let key = key.ok_or("is signed with a key that this gateway does not know")?;
         UnparsedPublicKey::new(&ED25519, &key.public_key)
             .verify(message, &manifest.signature)
-            .map_err(|_| "its signature is not right")
+            .map_err(|_| "has a signature that is not right")
     }
 }
 

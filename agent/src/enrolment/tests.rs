@@ -9,8 +9,14 @@ use aws_lc_rs::{
     digest::{SHA256, digest},
     signature::{Ed25519KeyPair, KeyPair as _},
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::{client::danger::ServerCertVerifier as _, pki_types::UnixTime};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, IsCa, KeyPair,
+};
+use rustls::{client::danger::ServerCertVerifier as _, pki_types::UnixTime, server::WebPkiClientVerifier};
+use std::sync::Arc;
+
+/// When the certificates of these tests begin, since the Unix epoch.
+pub(crate) const FIRST_SECOND: i64 = 1_800_000_000;
 
 /// Signs certificates and manifests.
 pub(crate) struct Authority {
@@ -37,11 +43,23 @@ impl Authority {
     /// For whoever has this key.
     fn certificate(&self, key: &[u8]) -> v1::Certificate {
         let key = KeyPair::try_from(key).unwrap();
+        let certificate = CertificateParams::default().signed_by(&key, &self.issuer).unwrap();
+        self.reply(certificate.der().to_vec())
+    }
+
+    /// For whoever asks.
+    pub(crate) fn certify(&self, request: &[u8]) -> v1::Certificate {
+        let request = CertificateSigningRequestParams::from_der(&request.to_vec().into()).unwrap();
+        self.reply(request.signed_by(&self.issuer).unwrap().der().to_vec())
+    }
+
+    /// Good for a day from [`FIRST_SECOND`] on.
+    fn reply(&self, certificate: Vec<u8>) -> v1::Certificate {
         let at = |seconds| Some(pbjson_types::Timestamp { seconds, nanos: 0 });
         v1::Certificate {
-            certificate: CertificateParams::default().signed_by(&key, &self.issuer).unwrap().der().to_vec(),
-            not_before: at(1_800_000_000),
-            not_after: at(1_800_000_000 + 24 * 3600),
+            certificate,
+            not_before: at(FIRST_SECOND),
+            not_after: at(FIRST_SECOND + 24 * 3600),
             authorities: vec![self.der()],
             signing_keys: vec![v1::SigningKey {
                 key_id: "k1".to_owned(),
@@ -51,9 +69,13 @@ impl Authority {
     }
 
     pub(crate) fn enrol(&self, pool: &str, agent: &str) -> Identity {
+        self.enrol_at("https://127.0.0.1:1", pool, agent)
+    }
+
+    pub(crate) fn enrol_at(&self, address: &str, pool: &str, agent: &str) -> Identity {
         let request = Request::new().unwrap();
         let name = AgentName { pool: pool.parse().unwrap(), agent: agent.parse().unwrap() };
-        let address: crate::control_plane::Address = "https://127.0.0.1:1".parse().unwrap();
+        let address: crate::control_plane::Address = address.parse().unwrap();
         let certificate = self.certificate(&request.key);
         Identity::issued(&address, name, request.key, certificate).unwrap()
     }
@@ -64,8 +86,32 @@ impl Authority {
     }
 
     fn server_certificate(&self, name: &str) -> rustls::pki_types::CertificateDer<'static> {
+        self.for_server(name, &KeyPair::generate().unwrap())
+    }
+
+    fn for_server(&self, name: &str, key: &KeyPair) -> rustls::pki_types::CertificateDer<'static> {
         let params = CertificateParams::new([name.to_owned()]).unwrap();
-        params.signed_by(&KeyPair::generate().unwrap(), &self.issuer).unwrap().der().clone()
+        params.signed_by(key, &self.issuer).unwrap().der().clone()
+    }
+
+    /// As a control plane speaks TLS: it shows its authority, and asks for the agent's certificate.
+    pub(crate) fn server_config(&self) -> rustls::ServerConfig {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.der().into()).unwrap();
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()
+            .unwrap();
+        let key = KeyPair::generate().unwrap();
+        let chain = vec![self.for_server(CONTROL_PLANE_NAME, &key), self.der().into()];
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(clients)
+            .with_single_cert(chain, key.serialize_der().try_into().unwrap())
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config
     }
 }
 

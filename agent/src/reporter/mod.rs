@@ -83,7 +83,7 @@ async fn ship_live(
         standing.note(|state| state.unacknowledged_live = waiting);
         let pause = match live.take() {
             Some(outgoing) if waiting > 0 => {
-                let (outgoing, went) = shipment.ship(outgoing, drain).await;
+                let (outgoing, went) = shipment.ship(outgoing).await;
                 live = outgoing;
                 match went {
                     Went::Well => {
@@ -92,8 +92,11 @@ async fn ship_live(
                     }
                     Went::Away => LOOK_EVERY,
                     Went::Later => backoff.next(),
-                    // It goes on being filled; a person has to see why it is not taken.
-                    Went::Stopped => return drain.cancelled().await,
+                    Went::Stopped => {
+                        // It goes on being filled, and counted; a person has to see why it is not taken.
+                        live = None;
+                        LOOK_EVERY
+                    }
                 }
             }
             outgoing if drain.is_cancelled() => {
@@ -136,12 +139,18 @@ async fn ship_ended(outbox: Outbox, mut shipment: Shipment, standing: &Standing,
             let outgoing = match opened {
                 Ok(Some(outgoing)) => outgoing,
                 Ok(None) => continue,
+                Err(error @ OutboxError::Store(_)) => {
+                    tracing::warn!(%error, "a spool of an earlier start is not sent before the next start");
+                    taken.settle(id);
+                    continue;
+                }
+                // Somebody else is claiming or removing a directory just now.
                 Err(error) => {
-                    tracing::warn!(%error, spool.id = %id, "a spool of an earlier start can't be sent yet");
+                    tracing::debug!(%error, "a spool of an earlier start can't be sent yet");
                     continue;
                 }
             };
-            let (outgoing, went) = shipment.ship(outgoing, drain).await;
+            let (outgoing, went) = shipment.ship(outgoing).await;
             match went {
                 Went::Well | Went::Away => {}
                 Went::Later => is_well = false,
@@ -165,7 +174,7 @@ async fn ship_ended(outbox: Outbox, mut shipment: Shipment, standing: &Standing,
 }
 
 fn left(outgoing: &Outgoing) -> u64 {
-    outgoing.last_seq().unwrap_or_default().saturating_sub(outgoing.acknowledged())
+    outgoing.last_seq().saturating_sub(outgoing.acknowledged())
 }
 
 fn cannot_look(error: &OutboxError) -> Vec<Found> {

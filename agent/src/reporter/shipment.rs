@@ -9,7 +9,6 @@ use crate::{
 use attach_proto::v1::{UsageBatch, usage_client::UsageClient};
 use std::sync::Arc;
 use tokio::{task::spawn_blocking, time::timeout};
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use uuid::Uuid;
 
@@ -38,32 +37,28 @@ impl Shipment {
     }
 
     /// Sends until all is acknowledged or something is in the way. The spool comes back, for the next time.
-    pub(super) async fn ship(
-        &mut self,
-        mut outgoing: Outgoing,
-        drain: &CancellationToken,
-    ) -> (Option<Outgoing>, Went) {
+    pub(super) async fn ship(&mut self, mut outgoing: Outgoing) -> (Option<Outgoing>, Went) {
         let id = outgoing.id();
         let mut after = outgoing.acknowledged();
         loop {
             let Some(connection) = self.link.live_connection() else { return (Some(outgoing), Went::Away) };
             let read = spawn_blocking(move || {
-                let read = outgoing.batch(after).and_then(|batch| Ok((batch, outgoing.last_seq()?)));
+                let read = outgoing.batch(after);
                 (outgoing, read)
             });
             // Only a panic in there ends otherwise, and the hook has told of it.
             let Ok((returned, read)) = read.await else { return (None, Went::Stopped) };
             outgoing = returned;
-            let (batch, last_seq) = match read {
-                Ok((Some(batch), last_seq)) => (batch, last_seq),
-                Ok((None, _)) => return (Some(outgoing), Went::Well),
+            let batch = match read {
+                Ok(Some(batch)) => batch,
+                Ok(None) => return (Some(outgoing), Went::Well),
                 Err(error @ OutboxError::Missing(_)) => {
                     return (Some(outgoing), self.stop(id, &error.to_string()));
                 }
                 Err(error) => return (Some(outgoing), self.later(id, &error.to_string())),
             };
             let result = send(connection, &batch).await;
-            match answer(&batch, last_seq, result.as_ref().copied()) {
+            match answer(&batch, outgoing.last_seq(), result.as_ref().copied()) {
                 Answer::Acknowledged(seq) => {
                     self.say_recovered();
                     after = seq;
@@ -83,9 +78,6 @@ impl Shipment {
                 }
                 Answer::Later(said) => return (Some(outgoing), self.later(id, &said)),
                 Answer::Refused(said) => return (Some(outgoing), self.stop(id, &said)),
-            }
-            if drain.is_cancelled() && after >= last_seq {
-                return (Some(outgoing), Went::Well);
             }
         }
     }

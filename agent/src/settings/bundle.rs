@@ -1,7 +1,7 @@
 //! From flags and environment to the `v1::Bundle` that they mean.
 
-use super::{Environment, Problem, engine};
-use crate::{cli::ServeArgs, enrolment::folder};
+use super::{Environment, Problem, engine, managed};
+use crate::cli::ServeArgs;
 use attach_proto::v1;
 use std::{path::PathBuf, time::Duration};
 
@@ -56,7 +56,7 @@ pub(super) fn origin(
     });
     let upstream = v1::Upstream { id: "engine".to_owned(), url: engine, ..Default::default() };
     if is_enrolled {
-        problems.extend(policy_of_the_host(args, environment));
+        problems.extend(managed::refused(args, environment));
         return Some(BundleOrigin::ControlPlane { upstreams: vec![upstream] });
     }
     let store = quota_store(environment.get("REDIS_URL"));
@@ -104,29 +104,6 @@ pub(super) fn origin(
             Some(BundleOrigin::Local(Box::new(LocalOrigin::Expanded { bundle, keys_file })))
         }
     }
-}
-
-/// Settings that say who may call and how much, which for a gateway that joined a control plane is said there.
-fn policy_of_the_host(args: &ServeArgs, environment: &Environment) -> Vec<Problem> {
-    const NAMES: [&str; 6] =
-        ["OIDC_ISSUER", "OIDC_AUD", "KEYS_FILE", "MAX_TOKENS_PER_MIN", "WINDOW", "REDIS_URL"];
-    let set = NAMES.into_iter().filter(|name| environment.get(name).is_some());
-    let remedy = |what: &str| {
-        format!(
-            "{what} To serve without the control plane, take another --state folder, or move {} away.",
-            folder(&args.state).display()
-        )
-    };
-    let problem = |name: &str, what: &str| {
-        Problem::new(
-            name,
-            "is set, but this gateway has joined a control plane, which decides that",
-            remedy(what),
-        )
-    };
-    set.map(|name| problem(name, "Unset it (it may stand in .env)."))
-        .chain(args.config.as_ref().map(|_| problem("--config", "Leave it out.")))
-        .collect()
 }
 
 impl Host {

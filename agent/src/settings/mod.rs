@@ -7,6 +7,7 @@ mod bundle;
 mod engine;
 mod environment;
 mod incumbent;
+mod managed;
 
 pub(crate) use bundle::{BundleOrigin, Host, LocalOrigin, complete};
 pub(crate) use environment::Environment;

@@ -42,7 +42,12 @@ pub(crate) struct Outgoing {
 #[derive(Debug)]
 enum Hold {
     Live(SpoolHandle),
-    Ended { acknowledged: i64, _directory: SpoolDirectory },
+    /// Nothing is added to it any more.
+    Ended {
+        acknowledged: i64,
+        last_seq: i64,
+        _directory: SpoolDirectory,
+    },
 }
 
 /// The next events of a spool.
@@ -91,17 +96,15 @@ impl Outbox {
         let has_file = directory.path().join(store::FILE_NAME).exists();
         let store = if has_file { Store::open(directory.path())? } else { None };
         let acknowledged = store.as_ref().map(Store::acknowledged).transpose()?.flatten();
-        match (store, acknowledged) {
-            (Some(store), Some(acknowledged)) if acknowledged < store.last_seq()? => Ok(Some(Outgoing {
-                id: found.id,
-                store,
-                hold: Hold::Ended { acknowledged, _directory: directory },
-            })),
-            _ => {
-                self.settle(found.id);
-                Ok(None)
+        if let (Some(store), Some(acknowledged)) = (store, acknowledged) {
+            let last_seq = store.last_seq()?;
+            if acknowledged < last_seq {
+                let hold = Hold::Ended { acknowledged, last_seq, _directory: directory };
+                return Ok(Some(Outgoing { id: found.id, store, hold }));
             }
         }
+        self.settle(found.id);
+        Ok(None)
     }
 
     /// Nothing more is to be sent of a spool of an earlier start.
@@ -126,12 +129,12 @@ impl Outgoing {
 
     /// Number of the last event that is there to be sent. Of the live spool, one that was answered as durable: what a
     /// failed commit left behind is taken out again, and its numbers go to others.
-    pub(crate) fn last_seq(&self) -> Result<u64, OutboxError> {
+    pub(crate) fn last_seq(&self) -> u64 {
         let last = match &self.hold {
             Hold::Live(spool) => spool.last_seq(),
-            Hold::Ended { .. } => self.store.last_seq()?,
+            Hold::Ended { last_seq, .. } => *last_seq,
         };
-        Ok(last.unsigned_abs())
+        last.unsigned_abs()
     }
 
     /// The events behind number `after`; `None` when there is none.
@@ -140,7 +143,7 @@ impl Outgoing {
     ///
     /// The next event may have been deleted, long after it was acknowledged.
     pub(crate) fn batch(&mut self, after: u64) -> Result<Option<Batch>, OutboxError> {
-        let last = self.last_seq()?;
+        let last = self.last_seq();
         if after >= last {
             return Ok(None);
         }

@@ -80,7 +80,7 @@ impl ControlPlane {
     }
 
     /// A bundle by which nobody can call.
-    pub(super) fn nobody(&self) -> Snapshot {
+    pub(crate) fn nobody(&self) -> Snapshot {
         self.host.nobody()
     }
 
@@ -151,6 +151,15 @@ impl ControlPlane {
 
     /// Once for each time that the control plane is lost, not for each try; but nobody shall wonder why a gateway waits.
     fn say_broken(&self, problem: String) {
+        let identity = self.link.identity();
+        let problem = if self.clock.now() < identity.not_after {
+            problem
+        } else {
+            format!(
+                "its certificate ended at {}; move the enrolment away and join again with a new token ({problem})",
+                identity.not_after
+            )
+        };
         let is_first = self.standing.look().problem.is_none();
         if self.good.is_none() {
             tracing::warn!("no bundle yet, the gateway waits for its control plane: {problem}");

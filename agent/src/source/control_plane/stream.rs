@@ -17,6 +17,7 @@ use attach_proto::{
         to_agent::Message as In,
     },
 };
+use prost::Message as _;
 use std::sync::Arc;
 use tokio::{
     sync::{mpsc, watch},
@@ -28,6 +29,9 @@ use tonic::Streaming;
 /// Messages that wait to be sent. Heartbeats and answers are small and rare; a control plane that leaves these many
 /// lying does not listen.
 const OUTBOX: usize = 16;
+
+/// Longest Hello: three quarters of a message, which names some 50,000 resources.
+const MAX_HELLO_BYTES: usize = MAX_MESSAGE_BYTES / 4 * 3;
 
 /// Longest reason that an answer gives.
 const MAX_ERROR_BYTES: usize = 4_096;
@@ -70,17 +74,22 @@ impl ControlPlane {
             Err(error) => return End::Broken(format!("{}: {error}", self.link.identity().address)),
         };
         let is_fresh = std::mem::take(&mut self.start_over);
-        let base = match &self.good {
+        let mut base = match &self.good {
             Some(good) if !is_fresh => good.resources(),
             Some(_) | None => Arc::default(),
         };
         let (out, outbox) = mpsc::channel(OUTBOX);
-        let hello = v1::Hello {
+        let mut hello = v1::Hello {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             features: FEATURES.map(str::to_owned).to_vec(),
             held: base.held(),
             upstreams: self.host.upstreams().to_vec(),
         };
+        if hello.encoded_len() > MAX_HELLO_BYTES {
+            // To be sent everything costs more, but a message that is refused would cost it all.
+            base = Arc::default();
+            hello.held.clear();
+        }
         let bytes = held_bytes(&base);
         let received = Arc::clone(&base);
         let out = Some(out);

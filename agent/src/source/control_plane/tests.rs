@@ -91,12 +91,12 @@ fn whatever_else_arrives_is_refused_for_what_is_wrong_with_it() {
     let refusal = |manifest, held| check(&identity, &ours, 7, manifest, held).unwrap_err().to_string();
 
     let stranger = signed(&Authority::new(), &ours, "main", 7);
-    assert!(refusal(stranger, None).contains("signature is not right"));
+    assert!(refusal(stranger, None).contains("signature that is not right"));
     let unknown = v1::Manifest { key_id: "k9".to_owned(), ..signed(&authority, &ours, "main", 7) };
     assert!(refusal(unknown, None).contains("does not know"));
     let mut altered = signed(&authority, &ours, "main", 7);
     altered.head[3] ^= 1;
-    assert!(refusal(altered, None).contains("signature is not right"));
+    assert!(refusal(altered, None).contains("signature that is not right"));
     assert!(refusal(signed(&authority, &ours, "side", 7), None).contains("the pool \"side\""));
     assert!(refusal(signed(&authority, &ours, "main", 8), None).contains("its manifest says 8"));
     let older = refusal(signed(&authority, &ours, "main", 7), Some(8));

@@ -102,7 +102,7 @@ async fn a_spool_of_an_earlier_start_is_sent_from_its_mark_until_nothing_is_left
 
     let (mut second, _writer) = outbox(state.path());
     let mut outgoing = open_when_free(&mut second, &found);
-    assert_eq!((outgoing.acknowledged(), outgoing.last_seq().unwrap()), (6, 10));
+    assert_eq!((outgoing.acknowledged(), outgoing.last_seq()), (6, 10));
     let batch = outgoing.batch(6).unwrap().unwrap();
     assert_eq!((batch.spool, batch.first_seq, batch.events.len()), (found.id, 7, 4));
     outgoing.acknowledge(10).unwrap();

@@ -1,5 +1,8 @@
 //! From settings to a running gateway, and to its end: the one place that knows everything.
 
+mod agent_id;
+mod signals;
+
 use crate::{
     access_log::AccessLog,
     admin::{self, Admin},
@@ -21,25 +24,14 @@ use crate::{
     tls::TlsFiles,
     usage::{Destination, SpoolWriter},
 };
+use agent_id::agent_id;
 use anyhow::Context as _;
-use attach_proto::{
-    enrolment::AgentName,
-    id::{AgentId, Revision},
-};
+use attach_proto::{enrolment::AgentName, id::Revision};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::ClientConfig;
-use std::{
-    fs,
-    io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::Path,
-    sync::Arc,
-    thread,
-};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-};
+use signals::Signals;
+use std::{fs, os::unix::fs::DirBuilderExt as _, sync::Arc, thread};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Serves until a signal, then drains. Returns when every answer is out and every event durable.
@@ -256,34 +248,6 @@ async fn bind_admin(address: AdminAddress) -> anyhow::Result<tokio::net::TcpList
     }
 }
 
-/// What people and supervisors send to end it.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Until it is told to stop, or a core ended by itself.
-    async fn wait(&mut self, stop: &CancellationToken) {
-        tokio::select! {
-            () = self.again() => tracing::info!("told to stop: answers in progress go on"),
-            () = stop.cancelled() => tracing::error!("a core ended: stopping"),
-        }
-        stop.cancel();
-    }
-
-    async fn again(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
 fn say_hello(snapshot: &Snapshot, address: std::net::SocketAddr, settings: &Settings) {
     let bundle = snapshot.bundle();
     let engines: Vec<_> = bundle.upstreams.iter().map(|upstream| upstream.url.as_str()).collect();
@@ -312,25 +276,5 @@ fn say_hello(snapshot: &Snapshot, address: std::net::SocketAddr, settings: &Sett
             limit.window,
             limit.counter
         );
-    }
-}
-
-/// Made at the first start in a state folder, and kept.
-fn agent_id(state: &Path) -> anyhow::Result<AgentId> {
-    let file = state.join("agent-id");
-    match fs::read_to_string(&file) {
-        Ok(text) => text.trim().parse().with_context(|| format!("{}: is no id; remove it", file.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let id = format!("agent-{}", uuid::Uuid::now_v7());
-            let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file);
-            match made {
-                Ok(mut made) => made.write_all(id.as_bytes()).with_context(|| file.display().to_string())?,
-                // Another gateway on this folder was first.
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return agent_id(state),
-                Err(error) => return Err(error).with_context(|| file.display().to_string()),
-            }
-            Ok(id.parse()?)
-        }
-        Err(error) => Err(error).with_context(|| file.display().to_string()),
     }
 }

@@ -1,5 +1,8 @@
 //! What a gateway has beside the others when it belongs to a control plane.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     clock::Clock,
     control_plane::Standing,
