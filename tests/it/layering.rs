@@ -52,7 +52,25 @@ const ORDER: &[&str] = &[
 ];
 
 /// The control plane's.
-const CONTROL_PLANE_ORDER: &[&str] = &["domain", "db", "ops", "cli"];
+const CONTROL_PLANE_ORDER: &[&str] = &[
+    "clock",
+    "domain",
+    "seal",
+    "db",
+    "authority",
+    "ops",
+    "bundle",
+    "changes",
+    "grpc",
+    "state",
+    "auth",
+    "api",
+    "console",
+    "listen",
+    "router",
+    "start",
+    "cli",
+];
 
 /// Uses against the order that are meant, each with its reason.
 const MEANT: &[(&str, &str, &str)] = &[
