@@ -66,8 +66,8 @@ const CONTROL_PLANE_ORDER: &[&str] = &[
     "auth",
     "api",
     "console",
-    "router",
     "listen",
+    "router",
     "start",
     "cli",
 ];

@@ -140,7 +140,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 /// As it is written in JSON: as itself it may not stand in a text.
 const NUL: &[u8] = b"\\u0000";
 
-/// What is missing, or not known, is named in the message; the path ends above it.
+/// What is missing is named in the message; the path ends above it.
 fn data_problem(parent: &str, message: &str) -> Problem {
     // The place in the text is of no use to whoever has the pointer.
     let message = message.split(" at line ").next().unwrap_or(message);
@@ -153,8 +153,7 @@ fn data_problem(parent: &str, message: &str) -> Problem {
     }
     if let Some(name) = named("unknown field") {
         let known = message.split_once("expected").map_or("", |(_, known)| known);
-        let name = name.replace('~', "~0").replace('/', "~1");
-        return Problem::field(format!("{parent}/{name}"), format!("is not known here; expected{known}"));
+        return Problem::field(parent, format!("`{name}` is not known here; expected{known}"));
     }
     Problem::field(parent, message)
 }
@@ -165,7 +164,9 @@ fn pointer_of(path: &serde_path_to_error::Path) -> String {
     for segment in path {
         match segment {
             Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Map { key } => pointer.push_str(&format!("/{key}")),
+            Segment::Map { key } => {
+                pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1")));
+            }
             Segment::Enum { variant } => pointer.push_str(&format!("/{variant}")),
             Segment::Unknown => {}
         }

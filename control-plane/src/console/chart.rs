@@ -117,7 +117,7 @@ impl Chart {
 fn round_up(highest: i64) -> i64 {
     let mut unit: i64 = LINES;
     loop {
-        for factor in [1, 2, 5] {
+        for factor in [1, 2, 3, 5] {
             let candidate = unit.saturating_mul(factor);
             if candidate >= highest {
                 return candidate;
@@ -150,6 +150,6 @@ mod tests {
         assert!(chart.bars.iter().all(|bar| bar.input_height <= drawn && bar.input_height >= 0));
         assert_eq!(Chart::new(&[], from, to, Step::Hour).bars.len(), 37);
         assert_eq!(round_up(0), 4);
-        assert_eq!(round_up(41), 80);
+        assert_eq!(round_up(81), 120);
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 use askama::Template;
 use axum::{
     extract::{Path, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 
@@ -33,11 +33,7 @@ pub(super) async fn explain() -> Response {
 }
 
 pub(super) async fn with_link(Path(link): Path<String>) -> Response {
-    let mut response =
-        page(&SignInPage { shell: Shell::signed_out("Sign in"), problem: None, link: Some(link) });
-    // The address is the secret.
-    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    response
+    page(&SignInPage { shell: Shell::signed_out("Sign in"), problem: None, link: Some(link) })
 }
 
 pub(super) async fn submit(State(app): State<App>, Anonymous(sent): Anonymous) -> Result<Response, Failure> {

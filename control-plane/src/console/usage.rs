@@ -140,7 +140,7 @@ fn table(title: &'static str, span: &str, what: &'static str, sums: &[UsageSum])
     let caption = if sums.len() > ROWS {
         format!("The last {span}: the first {ROWS} of {}; the API has them all", sums.len())
     } else {
-        format!("The last {span}, whoever used most first")
+        format!("The last {span}, most tokens first")
     };
     let row = |sum: &&UsageSum| match (&sum.user, &sum.model) {
         (Some(user), _) => {

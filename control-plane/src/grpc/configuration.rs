@@ -24,7 +24,7 @@ impl Configuration for Door {
         &self,
         request: Request<Streaming<FromAgent>>,
     ) -> Result<Response<Self::FollowStream>, Status> {
-        let agent = peer::agent(&request)?;
+        let agent = peer::agent(&request, &self.clock)?;
         let mut said = request.into_inner();
         let (to_agent, stream) = mpsc::channel(QUEUED_CHUNKS);
         let door = self.clone();

@@ -22,7 +22,7 @@ impl Enrolment for Door {
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<Certificate>, Status> {
-        let agent = peer::agent(&request)?;
+        let agent = peer::late_agent(&request)?;
         let request = request.into_inner().certificate_request;
         let certificate =
             ops::renew_certificate(&self.db, &self.authority, &agent, &request, self.clock.now())

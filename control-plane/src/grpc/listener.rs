@@ -1,7 +1,7 @@
 //! Our own accept loop: the certificate that is shown can be exchanged while it runs, and a connection ends with the
 //! certificate of its agent.
 
-use super::{Door, peer::Peer};
+use super::{Door, lateness::Lenient, peer::Peer};
 use crate::{authority::OWN_LIFE, clock::Clock};
 use arc_swap::ArcSwap;
 use hyper::{Request, body::Incoming, server::conn::http2};
@@ -36,6 +36,9 @@ const MAX_STREAMS: u32 = 16;
 /// A host that vanished is noticed within a minute.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_WITHIN: Duration = Duration::from_secs(20);
+
+/// What an agent gets whose certificate has ended, to get another by.
+const TO_RENEW: Duration = Duration::from_secs(30);
 
 /// After a failed accept: too many open files do not get fewer by trying again at once.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -90,7 +93,7 @@ impl Listener {
         let shown = Arc::new(Shown(ArcSwap::from_pointee(Shown::make(&door)?)));
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(clients)
+            .with_client_cert_verifier(Arc::new(Lenient(clients)))
             .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"h2".to_vec()];
         // A resumed session would not show whether its certificate has ended since.
@@ -184,7 +187,10 @@ async fn serve(
     let mut connection = std::pin::pin!(connection);
     let certificate_ends = async {
         match ends {
-            Some(left) => tokio::time::sleep(left.try_into().unwrap_or_default()).await,
+            // One that has ended is here to renew.
+            Some(left) => {
+                tokio::time::sleep(Duration::try_from(left).unwrap_or_default().max(TO_RENEW)).await
+            }
             None => std::future::pending().await,
         }
     };

@@ -5,6 +5,7 @@
 
 mod configuration;
 mod enrolment;
+mod lateness;
 mod listener;
 mod peer;
 mod refusal;

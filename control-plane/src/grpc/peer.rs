@@ -1,6 +1,7 @@
 //! Who is at the other end of a connection.
 
 use super::refusal;
+use crate::clock::Clock;
 use attach_proto::enrolment::AgentName;
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
@@ -30,7 +31,16 @@ impl Peer {
 }
 
 /// The agent that makes a call.
-pub(super) fn agent<T>(request: &Request<T>) -> Result<AgentName, Status> {
+pub(super) fn agent<T>(request: &Request<T>, clock: &Clock) -> Result<AgentName, Status> {
+    let peer = request.extensions().get::<Peer>().ok_or_else(refusal::no_certificate)?;
+    if peer.not_after < clock.now() {
+        return Err(refusal::certificate_has_ended(peer.not_after));
+    }
+    Ok(peer.name.clone())
+}
+
+/// The agent that makes a call, also if its certificate has ended a while ago.
+pub(super) fn late_agent<T>(request: &Request<T>) -> Result<AgentName, Status> {
     let peer = request.extensions().get::<Peer>();
     peer.map(|peer| peer.name.clone()).ok_or_else(refusal::no_certificate)
 }

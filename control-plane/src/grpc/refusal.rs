@@ -5,12 +5,19 @@ use crate::{
     ops::{JoinError, OpError, RenewError, TakeError},
 };
 use attach_proto::enrolment::reason;
+use jiff::Timestamp;
 use std::collections::HashMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 pub(super) fn no_certificate() -> Status {
     Status::unauthenticated("this call needs the agent's client certificate; join first")
+}
+
+pub(super) fn certificate_has_ended(at: Timestamp) -> Status {
+    Status::unauthenticated(format!(
+        "the agent's certificate ended at {at}; it is good for nothing but its renewal"
+    ))
 }
 
 pub(super) fn invalid(message: impl Into<String>) -> Status {

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 #[tonic::async_trait]
 impl Usage for Door {
     async fn report(&self, request: Request<UsageBatch>) -> Result<Response<UsageAck>, Status> {
-        let agent = peer::agent(&request)?;
+        let agent = peer::agent(&request, &self.clock)?;
         let taken = ops::take_usage(&self.db, &agent, request.into_inner(), self.clock.now()).await;
         let acknowledged = taken.map_err(|error| refusal::take(&error))?;
         Ok(Response::new(UsageAck { acknowledged_seq: acknowledged.unsigned_abs() }))

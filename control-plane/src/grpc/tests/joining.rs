@@ -137,3 +137,28 @@ async fn an_agent_gets_a_new_certificate_until_it_is_revoked() {
         .as_superuser("select action from audit_entry where target like 'agent-%' order by n");
     assert_eq!(actions.unwrap(), "join_agent\nrenew_certificate\nrevoke_agent");
 }
+
+/// Its control plane was away for days.
+#[tokio::test]
+async fn a_certificate_that_has_ended_is_good_for_its_renewal_and_for_nothing_else() {
+    let Some(front) = Front::start().await else { return };
+    let agent = front.agent().await;
+    let name = attach_proto::enrolment::AgentName { pool: pool(), agent: agent.name.parse().unwrap() };
+    let ended = |days: i64| {
+        let (key, request) = request();
+        let at = Clock::System.now() - SignedDuration::from_hours(24 * days);
+        let certificate = front.door.authority.for_agent(&request, &name, at).unwrap();
+        channel(&front, Some((certificate.der, &key)))
+    };
+    let late = ended(10);
+    let reported = UsageClient::new(late.clone()).report(UsageBatch::default()).await.unwrap_err();
+    assert_eq!(reported.code(), Code::Unauthenticated);
+    assert!(reported.message().contains("ended at"), "{reported}");
+    let (_, certificate_request) = request();
+    let renew = RenewRequest { certificate_request };
+    EnrolmentClient::new(late.clone()).renew(renew.clone()).await.unwrap();
+    EnrolmentClient::new(ended(30)).renew(renew.clone()).await.unwrap_err();
+    crate::ops::revoke_agent(&front.world.db, &front.world.operator, &name.agent).await.unwrap();
+    let refused = EnrolmentClient::new(late).renew(renew).await.unwrap_err();
+    assert_eq!(reason(&refused), "AGENT_REVOKED");
+}

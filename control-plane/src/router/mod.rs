@@ -33,8 +33,12 @@ async fn readyz(State(app): State<App>) -> (StatusCode, &'static str) {
 async fn guard(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("same-origin"));
+    // Not `no-referrer`: with it browsers send forms without their origin.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     // Answers are somebody's own, unless they say otherwise.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
