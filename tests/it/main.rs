@@ -18,6 +18,7 @@ mod layering;
 mod limits;
 mod managed;
 mod operations;
+mod outages;
 mod quota_outage;
 mod small;
 mod streaming;

@@ -31,7 +31,12 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// With an empty database. `None`, said loudly, where there is no Postgres.
     pub async fn start() -> Option<Self> {
-        let database = POSTGRES.as_ref()?.database();
+        Some(Self::on(POSTGRES.as_ref()?).await)
+    }
+
+    /// On a database of this server.
+    pub async fn on(postgres: &Postgres) -> Self {
+        let database = postgres.database();
         let migrated = command(&database)
             .arg("migrate")
             .env("DATABASE_OWNER_URL", &database.owner_url)
@@ -41,7 +46,7 @@ impl ControlPlane {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut plane = Self { database, port: free_port(), agents_port: free_port(), folder, child: None };
         plane.run().await;
-        Some(plane)
+        plane
     }
 
     /// Starts it again on the same ports.

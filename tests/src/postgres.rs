@@ -3,6 +3,7 @@
 use crate::free_port;
 use nix::unistd::{Uid, User, chown};
 use std::{
+    io::Write as _,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
@@ -13,12 +14,16 @@ use std::{
 /// Owns all databases, as one login does on most servers: roles are the whole server's.
 const OWNER: &str = "owner";
 
+/// What the shell between is told when the data is to stay.
+const KEEP: &str = "keep";
+
 /// Ends when it is dropped.
 pub struct Postgres {
     port: u16,
     child: Child,
     /// Its end is the server's.
     alive: Option<ChildStdin>,
+    folder: PathBuf,
     databases: AtomicU32,
 }
 
@@ -53,32 +58,35 @@ impl Postgres {
             .expect("initdb runs");
         assert!(initdb.success(), "initdb makes a cluster");
         let port = free_port();
-        // A shell in between ends the server when this process is gone, however it went: then its input ends.
-        let script = "\"$@\" & server=$!; read -r _; kill -QUIT $server; wait $server; rm -rf \"$folder\"";
-        let mut child = as_user(Path::new("sh"))
-            .args(["-c", script, "sh"])
-            .arg(programs.join("postgres"))
-            .arg("-D")
-            .arg(&data)
-            .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
-            .args(["-c", "max_connections=300", "-c"])
-            .arg(format!("unix_socket_directories={}", folder.display()))
-            .env("folder", &folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("postgres runs");
-        let alive = child.stdin.take();
-        let postgres = Self { port, child, alive, databases: AtomicU32::new(0) };
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !psql(&postgres.url("postgres", "postgres"), "select 1").is_ok_and(|text| text == "1") {
-            assert!(Instant::now() < deadline, "Postgres starts within 20 s");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let (child, alive) = spawn(&programs, port, &folder);
+        let postgres = Self { port, child, alive, folder, databases: AtomicU32::new(0) };
+        postgres.wait();
         psql(&postgres.url("postgres", "postgres"), &format!("create role {OWNER} login createrole"))
             .expect("the superuser may");
         Some(postgres)
+    }
+
+    /// Ends it at once, as a power cut does; what it had committed is there when it starts again.
+    pub fn kill(&mut self) {
+        if let Some(mut alive) = self.alive.take() {
+            writeln!(alive, "{KEEP}").expect("the shell listens");
+        }
+        let _ = self.child.wait();
+    }
+
+    /// At the same address, with what it had.
+    pub fn start_again(&mut self) {
+        let programs = programs().expect("it started before");
+        (self.child, self.alive) = spawn(&programs, self.port, &self.folder);
+        self.wait();
+    }
+
+    fn wait(&self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !psql(&self.url("postgres", "postgres"), "select 1").is_ok_and(|text| text == "1") {
+            assert!(Instant::now() < deadline, "Postgres starts within 20 s");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn url(&self, login: &str, database: &str) -> String {
@@ -112,6 +120,29 @@ impl Drop for Postgres {
         drop(self.alive.take());
         let _ = self.child.wait();
     }
+}
+
+fn spawn(programs: &Path, port: u16, folder: &Path) -> (Child, Option<ChildStdin>) {
+    // A shell in between ends the server when this process is gone, however it went: then its input ends.
+    let script = format!(
+        "\"$@\" & server=$!; read -r word; kill -QUIT $server; wait $server; [ \"$word\" = {KEEP} ] || rm -rf \"$folder\""
+    );
+    let mut child = as_user(Path::new("sh"))
+        .args(["-c", &script, "sh"])
+        .arg(programs.join("postgres"))
+        .arg("-D")
+        .arg(folder.join("data"))
+        .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
+        .args(["-c", "max_connections=300", "-c"])
+        .arg(format!("unix_socket_directories={}", folder.display()))
+        .env("folder", folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("postgres runs");
+    let alive = child.stdin.take();
+    (child, alive)
 }
 
 impl TestDatabase {
