@@ -25,7 +25,7 @@ impl AgentName {
     }
 }
 
-/// Reasons in the `ErrorInfo` of a refused call, under [`DOMAIN`].
+/// Reasons in the `ErrorInfo` of a refused call, under [`DOMAIN`](reason::DOMAIN).
 pub mod reason {
     pub const DOMAIN: &str = "attach";
     /// The agent was revoked; it stops serving.
