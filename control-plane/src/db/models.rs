@@ -4,7 +4,7 @@ use super::DbError;
 use crate::domain::page::{Page, Part};
 use attach_proto::{
     bundle::{Model, ModelTarget},
-    id::{ModelName, PoolId},
+    id::{ModelName, PoolId, TenantId},
 };
 use sqlx::PgConnection;
 use std::str::FromStr;
@@ -109,4 +109,22 @@ pub(crate) async fn remove(
             .execute(connection)
             .await?;
     Ok(removed.rows_affected() > 0)
+}
+
+/// What an agent is told of a model names only the tenants of its pool, so it changes when one of them comes or goes.
+pub(crate) async fn touch_those_of(
+    connection: &mut PgConnection,
+    pool: &PoolId,
+    tenant: &TenantId,
+    version: i64,
+) -> Result<(), DbError> {
+    sqlx::query!(
+        "update model set version = $3 where pool_id = $1 and $2 = any(only_tenants)",
+        pool.as_str(),
+        tenant.as_str(),
+        version
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::OpError;
 use crate::{
-    db::{Database, DbError, audit, heads, pools},
+    db::{Database, DbError, audit, heads, models, pools},
     domain::actor::Actor,
 };
 use attach_proto::id::{PoolId, TenantId};
@@ -18,6 +18,7 @@ pub async fn add_tenant_to_pool(
     let version = heads::next_config(tx.connection()).await?;
     pools::add_tenant(tx.connection(), pool, tenant).await.map_err(refused)?;
     pools::touch(tx.connection(), pool, version).await?;
+    models::touch_those_of(tx.connection(), pool, tenant, version).await?;
     let entry = audit::Entry {
         actor,
         tenant: Some(tenant),

@@ -2,7 +2,7 @@
 
 use super::OpError;
 use crate::{
-    db::{Database, DbError, audit, heads, pools, tenants},
+    db::{Database, DbError, audit, heads, models, pools, tenants},
     domain::actor::Actor,
 };
 use attach_proto::{bundle::Tenant, id::PoolId};
@@ -19,6 +19,7 @@ pub async fn create_tenant(
     tenants::insert(tx.connection(), tenant, version).await.map_err(refused)?;
     pools::add_tenant(tx.connection(), pool, &tenant.id).await.map_err(refused)?;
     pools::touch_those_of(tx.connection(), &tenant.id, version).await?;
+    models::touch_those_of(tx.connection(), pool, &tenant.id, version).await?;
     let entry = audit::Entry {
         actor,
         tenant: Some(&tenant.id),

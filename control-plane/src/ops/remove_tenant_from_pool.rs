@@ -2,7 +2,7 @@
 
 use super::OpError;
 use crate::{
-    db::{Database, audit, heads, pools},
+    db::{Database, audit, heads, models, pools},
     domain::actor::Actor,
 };
 use attach_proto::id::{PoolId, TenantId};
@@ -20,6 +20,7 @@ pub async fn remove_tenant_from_pool(
         return Err(OpError::NotFound("member of the pool"));
     }
     pools::touch(tx.connection(), pool, version).await?;
+    models::touch_those_of(tx.connection(), pool, tenant, version).await?;
     let entry = audit::Entry {
         actor,
         tenant: Some(tenant),

@@ -1,5 +1,7 @@
 use super::*;
-use crate::ops::{issue_key, revoke_agent, revoke_key, set_limit};
+use crate::ops::{
+    add_tenant_to_pool, issue_key, remove_tenant_from_pool, revoke_agent, revoke_key, set_limit, set_model,
+};
 use attach_proto::{
     resources::{FEATURES, Resources},
     v1::{Heartbeat, ResourceKind, from_agent::Message as Say, to_agent::Message as Said},
@@ -207,4 +209,46 @@ async fn an_agent_holds_only_the_tenants_of_its_own_pool() {
     stream.apply().await.unwrap();
     let held = format!("{:?}", stream.resources);
     assert!(held.contains("acme") && !held.contains("umbrella"), "{held}");
+}
+
+/// A model that some tenants may see names in the bundle only those of the pool.
+#[tokio::test]
+async fn a_tenant_that_comes_or_goes_changes_what_is_said_of_the_models_that_it_may_see() {
+    let Some(front) = Front::start().await else { return };
+    let World { db, operator, .. } = &front.world;
+    let model = attach_proto::bundle::Model {
+        name: "chat".parse().unwrap(),
+        aliases: Vec::new(),
+        targets: vec![attach_proto::bundle::ModelTarget {
+            upstream: "gpu".parse().unwrap(),
+            engine_model: "llama3".parse().unwrap(),
+        }],
+        max_output_tokens: None,
+        tenants: vec![id("acme"), id("globex")],
+    };
+    set_model(db, operator, &pool(), &model).await.unwrap();
+    let agent = front.agent().await;
+    let mut stream = agent.follow().await.unwrap();
+    stream.apply().await.unwrap();
+    let seen = |stream: &super::agent::Stream| {
+        let bundle = stream.resources.bundle(attach_proto::id::Revision(stream.revision)).unwrap();
+        bundle.models.into_iter().map(|model| model.tenants).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(&stream), [["acme", "globex"]]);
+    let held = stream.resources.clone();
+
+    remove_tenant_from_pool(db, operator, &pool(), &id("globex")).await.unwrap();
+    stream.apply().await.unwrap();
+    assert_eq!(seen(&stream), [["acme"]]);
+    // One that was away for that.
+    let mut again = agent.follow_from(held, &FEATURES).await.unwrap();
+    again.apply().await.unwrap();
+    assert_eq!(seen(&again), [["acme"]]);
+    // Nobody is left who may see it, so it is not there, rather than there for all.
+    remove_tenant_from_pool(db, operator, &pool(), &id("acme")).await.unwrap();
+    stream.apply().await.unwrap();
+    assert_eq!(seen(&stream), [[""; 0]; 0]);
+    add_tenant_to_pool(db, operator, &pool(), &id("globex")).await.unwrap();
+    stream.apply().await.unwrap();
+    assert_eq!(seen(&stream), [["globex"]]);
 }
