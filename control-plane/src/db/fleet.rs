@@ -48,7 +48,7 @@ impl TryFrom<Row> for AgentRecord {
                 missing_features: row.missing_features.unwrap_or_default(),
                 clock_offset_ms: row.clock_offset_ms,
                 unacknowledged_events: row.unacknowledged_events.unwrap_or_default(),
-                engines: engines(row.upstreams, row.health).ok_or_else(corrupt)?,
+                engines: engines(row.upstreams, row.health),
             }),
             (None, _) | (_, None) => None,
         };
@@ -64,10 +64,12 @@ impl TryFrom<Row> for AgentRecord {
     }
 }
 
-/// What the host declares, with what the agent found there.
-fn engines(upstreams: Option<Value>, health: Option<Value>) -> Option<Vec<EngineReport>> {
-    let upstreams: Vec<Upstream> = serde_json::from_value(upstreams?).ok()?;
-    let health: Vec<UpstreamHealth> = serde_json::from_value(health?).ok()?;
+/// What the host declares, with what the agent found there. What another version wrote, and this one can't read, is left out:
+/// one agent is no reason to show none.
+fn engines(upstreams: Option<Value>, health: Option<Value>) -> Vec<EngineReport> {
+    let upstreams = upstreams.and_then(|value| serde_json::from_value::<Vec<Upstream>>(value).ok());
+    let health = health.and_then(|value| serde_json::from_value::<Vec<UpstreamHealth>>(value).ok());
+    let health = health.unwrap_or_default();
     let engine = |upstream: Upstream| {
         let found = health.iter().find(|found| found.upstream == upstream.id);
         let kind = match upstream.kind() {
@@ -83,7 +85,7 @@ fn engines(upstreams: Option<Value>, health: Option<Value>) -> Option<Vec<Engine
             id: upstream.id,
         }
     };
-    Some(upstreams.into_iter().map(engine).collect())
+    upstreams.unwrap_or_default().into_iter().map(engine).collect()
 }
 
 /// In the order of their ids.

@@ -22,6 +22,9 @@ const REQUEST: Duration = Duration::from_secs(60);
 /// For open requests at the end; within what the start gives all listeners.
 const GRACE: Duration = Duration::from_secs(8);
 
+/// How often a connection is looked after; deadlines are met that much later at most.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 /// After running out of file descriptors, time for some to be closed.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -84,12 +87,21 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, 
         .serve_connection(stream, service);
     let mut connection = pin!(connection);
     // How a connection ends is no event of ours: its requests tell their own story.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    loop {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = stop.cancelled() => break,
+            // hyper reads no more until something comes; polled again, it meets the deadlines of `Patient`.
+            _ = look.tick() => {}
+        }
     }
+    connection.as_mut().graceful_shutdown();
     tokio::select! {
         _ = connection => {}
         () = abort.cancelled() => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
