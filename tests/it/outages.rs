@@ -83,6 +83,7 @@ fn ledger(world: &World) -> String {
 #[ignore = "takes a minute; tests/run all"]
 async fn nobody_notices_an_outage_and_every_event_arrives_once() {
     let Some(mut world) = world().await else { return };
+    #[expect(clippy::disallowed_methods, reason = "a test's own setting")]
     let seconds = std::env::var("ATTACH_OUTAGE_SECONDS").ok().and_then(|text| text.parse().ok());
     let outage = Duration::from_secs(seconds.unwrap_or(USUAL));
     let stop = Arc::new(AtomicBool::new(false));
