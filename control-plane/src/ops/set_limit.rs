@@ -3,7 +3,7 @@
 use super::OpError;
 use crate::{
     db::{Database, DbError, audit, heads, limits, pools},
-    domain::actor::Actor,
+    domain::{actor::Actor, word::Word as _},
 };
 use attach_proto::bundle::Limit;
 use serde_json::json;
@@ -19,7 +19,12 @@ pub async fn set_limit(db: &Database, actor: &Actor, limit: &Limit) -> Result<()
         tenant: Some(tenant),
         action: "set_limit",
         target: limit.id.as_str(),
-        detail: json!({ "amount": limit.amount, "window_ms": u64::try_from(limit.window.as_millis()).ok() }),
+        detail: json!({
+            "amount": limit.amount,
+            "measure": limit.measure.name(),
+            "window_ms": u64::try_from(limit.window.as_millis()).ok(),
+            "counter": limit.counter.name(),
+        }),
     };
     audit::append(connection, entry).await?;
     Ok(tx.commit().await?)
