@@ -5,7 +5,8 @@
 start_control() {
   local port agents_port print
   port=$(port_of control 8400)
-  agents_port=$(port_of control-agents 8443)
+  # Gateways that have joined know it.
+  agents_port=$(port_of control-agents 8443 control)
   control_url=http://127.0.0.1:$port agents_url=https://127.0.0.1:$agents_port
   # In the environment and not among the arguments, which all users of the machine can see.
   DATABASE_OWNER_URL=$database_owner_url DATABASE_URL=$database_url "$control" migrate >>"$state/control.log" 2>&1 ||
@@ -88,7 +89,14 @@ show_control_usage() {
   done < <(printf '%s' "$answer" | tr -d '\n' | awk -F '{"user":' '{ for (i = 2; i <= NF; i++) print $i }')
 }
 
-usage_has_arrived() { api GET '/tenants/demo/usage?by=user,model' | grep -q '"subject":"alice"'; }
+# All requests of the demo tenant that the control plane has taken in.
+requests_taken() {
+  made=$(api GET /tenants/demo/usage)
+  number '"requests":'
+}
+
+# More than before the first request.
+usage_has_arrived() { [ "$(requests_taken)" -gt "$taken_before" ]; }
 
 # number BEFORE: the one that stands behind it in the last answer; 0 when there is none.
 number() {

@@ -170,11 +170,12 @@ END
   say "redis    127.0.0.1:$port"
 }
 
-# port_of PART FIRST: that of the last run where the part still runs or the port is free, else the next free one.
+# port_of NAME FIRST [PART]: that of the last run where the part (NAME, without a word) still runs or the port is free, else
+# the next free one.
 port_of() {
   local last='' number
   if [ -r "$state/$1.port" ]; then read -r last <"$state/$1.port" || true; fi
-  if [ -n "$last" ] && { part_pid "$1" >/dev/null || ! is_listening "$last"; }; then
+  if [ -n "$last" ] && { part_pid "${3:-$1}" >/dev/null || ! is_listening "$last"; }; then
     printf '%s\n' "$last"
     return
   fi
