@@ -22,10 +22,10 @@ pub(crate) fn events_of(gateway: &Gateway, request_id: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("JSON lines")).collect()
 }
 
-/// For answers that broke off: the usage is on its way when the client has its end.
-pub(crate) async fn event_of_broken(gateway: &Gateway, request_id: &str) -> Value {
+/// For answers that broke off, or that the engine refused: the event is on its way when the client has its end.
+pub(crate) async fn event_on_its_way(gateway: &Gateway, request_id: &str) -> Value {
     let patience = std::time::Duration::from_secs(5);
-    let events = attach_tests::eventually("the event of a broken answer", patience, async || {
+    let events = attach_tests::eventually("the event", patience, async || {
         Some(events_of(gateway, request_id)).filter(|events| !events.is_empty())
     });
     let [event] = events.await.try_into().expect("exactly one event");

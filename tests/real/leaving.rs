@@ -1,6 +1,6 @@
 //! Who leaves frees the engine for the next.
 
-use crate::{World, clients::Running, counts::event_of_broken, engines::Engine, milliseconds};
+use crate::{World, clients::Running, counts::event_on_its_way, engines::Engine, milliseconds};
 use attach_tests::{Client, Gateway};
 use serde_json::{Value, json};
 use std::{
@@ -89,7 +89,7 @@ async fn leave(
     let left = Instant::now();
     let idle = if wait { engine.idle_after(left).await } else { Duration::ZERO };
     if wait {
-        let event = event_of_broken(gateway, &request_id).await;
+        let event = event_on_its_way(gateway, &request_id).await;
         assert_eq!(event["outcome"], "OUTCOME_CLIENT_GONE", "{event:#}");
         let counted = attach_tests::gateway::quantity(&event, "output_tokens").unwrap_or(0);
         assert!((1..2000).contains(&counted), "what was sent is counted, by estimate: {event:#}");
@@ -112,7 +112,7 @@ async fn leave_unanswered(engine: &Engine, gateway: &Gateway, token: &str) -> Du
     assert!(engine.is_at_work().await, "else there is nothing to be freed");
     drop(connection);
     let idle = engine.idle_after(Instant::now()).await;
-    let event = event_of_broken(gateway, "unanswered").await;
+    let event = event_on_its_way(gateway, "unanswered").await;
     assert_eq!(event["outcome"], "OUTCOME_CLIENT_GONE", "{event:#}");
     idle
 }
@@ -127,7 +127,7 @@ pub(crate) async fn an_official_client_that_is_killed_frees_the_engine_within_a_
         let idle = world.ollama.idle_after(Instant::now()).await;
         world.note(format!("Ollama, {flavour} client killed: idle {} after", milliseconds(idle)));
         assert!(idle < FREED, "{flavour}: {idle:?}");
-        let event = event_of_broken(&gateway, &request_id).await;
+        let event = event_on_its_way(&gateway, &request_id).await;
         assert_eq!(event["outcome"], "OUTCOME_CLIENT_GONE", "{event:#}");
     }
 }

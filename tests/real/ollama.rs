@@ -2,7 +2,7 @@
 
 use crate::{
     World, clients,
-    counts::{self, events_of},
+    counts::{self, event_on_its_way},
 };
 use serde_json::{Value, json};
 use std::rc::Rc;
@@ -44,7 +44,7 @@ pub(crate) async fn models_are_listed_and_an_unknown_one_is_refused_in_each_dial
     let answer =
         alice.clone().with_header("x-request-id", "no-embedding").post("/v1/embeddings", &body).await;
     assert_eq!(answer.status, 501, "{}", answer.text());
-    let [event] = events_of(&gateway, "no-embedding").try_into().expect("exactly one event");
+    let event = event_on_its_way(&gateway, "no-embedding").await;
     assert_eq!(event["outcome"], "OUTCOME_ENGINE_ERROR", "{event:#}");
 }
 

@@ -1,6 +1,6 @@
 //! An engine that dies under a stream: nobody takes what came for the whole.
 
-use crate::{World, clients::Running, counts::event_of_broken};
+use crate::{World, clients::Running, counts::event_on_its_way};
 use attach_tests::{Client, Gateway};
 use serde_json::{Value, json};
 use std::rc::Rc;
@@ -79,7 +79,7 @@ fn request_id(path: &str) -> String {
 }
 
 async fn recorded(gateway: &Gateway, path: &str) {
-    let event = event_of_broken(gateway, &request_id(path)).await;
+    let event = event_on_its_way(gateway, &request_id(path)).await;
     assert_eq!(event["outcome"], "OUTCOME_ENGINE_ERROR", "{event:#}");
 }
 

@@ -31,12 +31,30 @@ pub use issuer::Issuer;
 pub use postgres::{Postgres, TestDatabase};
 pub use redis::Redis;
 
-use std::{net::TcpListener, time::Duration};
+use std::{
+    net::TcpListener,
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
 
-/// A port that is free now. Taken from the kernel's own range, so two tests do not get the same one at once.
+/// Below the ports that the kernel gives to connections going out (32768 and up): between the moment that a test learns
+/// of its port and the moment that a server takes it, none of the many connections of other tests can.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+
+/// A port that nobody has, and that this process gives to nobody else until it has gone through all of them. It begins
+/// at a place of its own, so that two test runs rarely ask for the same ones.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has free ports");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id().wrapping_mul(389) % u32::from(PORTS.end - PORTS.start));
+    let first = first.expect("less than the range");
+    for _ in PORTS {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start);
+        let port = PORTS.start + (first + step) % (PORTS.end - PORTS.start);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("loopback has no free port in {PORTS:?}")
 }
 
 /// Asks again and again until it is so.
