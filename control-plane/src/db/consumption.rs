@@ -51,7 +51,7 @@ pub(crate) async fn sums(
                case when $5 then issuer end as issuer, case when $5 then subject end as subject,
                case when $6::boolean then model end as model, kind,
                least(sum(quantity), 9223372036854775807)::bigint as "quantity!",
-               sum(case when kind = '' then requests else 0 end)::bigint as "requests!"
+               sum(requests)::bigint as "requests!"
            from usage_hour where tenant_id = $1 and hour >= $2 and hour < $3
            group by 1, 2, 3, 4, 5, 6 order by 1, 2, 3, 4, 5, 6 limit $7"#,
         tenant.as_str(),
@@ -96,7 +96,7 @@ pub(crate) async fn total_since(
 ) -> Result<UsageSum, DbError> {
     let rows = sqlx::query!(
         r#"select kind, least(sum(quantity), 9223372036854775807)::bigint as "quantity!",
-               sum(case when kind = '' then requests else 0 end)::bigint as "requests!"
+               sum(requests)::bigint as "requests!"
            from usage_hour where hour >= $1 group by kind order by kind"#,
         since.to_sqlx() as Timestamp,
     )

@@ -195,10 +195,12 @@ impl Database {
 
     pub(crate) async fn ingest(&self, pool: &PoolId) -> Result<IngestTx, DbError> {
         let mut transaction = self.pool.begin().await?;
-        take_role(&mut transaction, "attach_ingest", "").await?;
-        sqlx::query!("select set_config('attach.pool', $1, true) as pool", pool.as_str())
-            .fetch_one(&mut *transaction)
-            .await?;
+        sqlx::query!(
+            "select set_config('role', 'attach_ingest', true) as role, set_config('attach.pool', $1, true) as pool",
+            pool.as_str()
+        )
+        .fetch_one(&mut *transaction)
+        .await?;
         Ok(IngestTx(transaction))
     }
 

@@ -98,7 +98,7 @@ impl Served {
                    '[]', 5, 50;
                insert into usage_hour select '{tenant}', date_trunc('hour', '{now}'::timestamptz), 1,
                    'https://login.example/', '{subject}', 'llama3', kind, 1, quantity, requests
-               from (values ('', 0, 1), ('input_tokens', {tokens}, 1), ('output_tokens', {output}, 1))
+               from (values ('input_tokens', {tokens}, 1), ('output_tokens', {output}, 0))
                    as sum (kind, quantity, requests)"#
         );
         self.world.test.as_superuser(&statement).unwrap();

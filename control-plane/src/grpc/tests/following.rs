@@ -1,4 +1,5 @@
-use super::*;
+use super::{agent::Stream, *};
+use crate::db::{TenantTx, heads, limits, pools};
 use crate::ops::{
     add_tenant_to_pool, issue_key, remove_tenant_from_pool, revoke_agent, revoke_key, set_limit, set_model,
 };
@@ -52,6 +53,64 @@ async fn a_change_reaches_an_agent_and_what_it_answers_is_on_record() {
     set_limit(&front.world.db, &front.world.operator, &limit("acme", 8)).await.unwrap();
     stream.apply().await.unwrap();
     eventually("it serves the next one", async || state(&front, "refusal is null") == "t").await;
+}
+
+/// The amounts of the limits in force, by tenant.
+fn amounts(stream: &Stream) -> Vec<(String, u64)> {
+    let bundle = stream.resources.bundle(attach_proto::id::Revision(stream.revision)).unwrap();
+    bundle.limits.iter().map(|limit| (limit.tenant.to_string(), limit.amount)).collect()
+}
+
+/// What a change does, up to its commit.
+async fn change(tx: &mut TenantTx, amount: u64) {
+    let (connection, tenant) = tx.parts();
+    let version = heads::next_config(connection).await.unwrap();
+    limits::put(connection, &limit(tenant.as_str(), amount), version).await.unwrap();
+    pools::touch_those_of(connection, tenant, version).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_changes_that_commit_in_the_reverse_order_of_their_beginning_no_agent_loses_one() {
+    let Some(front) = Front::start().await else { return };
+    let World { db, operator, .. } = &front.world;
+    let agent = front.agent().await;
+    let mut stream = agent.follow().await.unwrap();
+    stream.apply().await.unwrap();
+
+    // The first has read what is there before the second begins, and writes when the second has been applied.
+    let mut first = db.tenant(id("acme")).await.unwrap();
+    let (connection, tenant) = first.parts();
+    assert_eq!(limits::find(connection, tenant, &"tokens".parse().unwrap()).await.unwrap(), None);
+    set_limit(db, operator, &limit("globex", 7)).await.unwrap();
+    stream.apply().await.unwrap();
+    assert_eq!(amounts(&stream), [("globex".to_owned(), 7)]);
+    let of_the_second = stream.revision;
+    change(&mut first, 5).await;
+    first.commit().await.unwrap();
+    stream.apply().await.unwrap();
+    assert_eq!(amounts(&stream), [("acme".to_owned(), 5), ("globex".to_owned(), 7)]);
+    assert!(stream.revision > of_the_second);
+
+    // The first has its number already when the second comes, which therefore can't commit before it.
+    let mut first = db.tenant(id("acme")).await.unwrap();
+    change(&mut first, 6).await;
+    let second = tokio::spawn({
+        let (db, operator) = (db.clone(), operator.clone());
+        async move { set_limit(&db, &operator, &limit("globex", 8)).await }
+    });
+    tokio::time::timeout(Duration::from_millis(300), stream.receive())
+        .await
+        .expect_err("nothing is committed");
+    first.commit().await.unwrap();
+    second.await.unwrap().unwrap();
+    let both = [("acme".to_owned(), 6), ("globex".to_owned(), 8)];
+    while amounts(&stream) != both {
+        stream.apply().await.unwrap();
+    }
+    // One that was away all the time finds the same.
+    let mut fresh = front.agent().await.follow().await.unwrap();
+    fresh.apply().await.unwrap();
+    assert_eq!((amounts(&fresh), fresh.revision), (both.to_vec(), stream.revision));
 }
 
 #[tokio::test]

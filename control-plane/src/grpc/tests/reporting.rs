@@ -25,16 +25,16 @@ pub(super) fn event(tenant: &str, subject: &str, output: u64) -> UsageEvent {
             groups: vec!["staff".to_owned()],
             ..PrincipalSnapshot::default()
         }),
-        measures: vec![MeasuredQuantity {
-            kind: "output_tokens".to_owned(),
-            quantity: output,
-            source: MeasureSource::Engine.into(),
-        }],
+        measures: vec![measure("output_tokens", output), measure("input_tokens", 2 * output)],
         outcome: Outcome::Complete.into(),
         http_status: 200,
         duration: Some(pbjson_types::Duration { seconds: 1, nanos: 0 }),
         ..UsageEvent::default()
     }
+}
+
+fn measure(kind: &str, quantity: u64) -> MeasuredQuantity {
+    MeasuredQuantity { kind: kind.to_owned(), quantity, source: MeasureSource::Engine.into() }
 }
 
 pub(super) fn encoded(events: &[UsageEvent]) -> Vec<Vec<u8>> {
@@ -73,7 +73,8 @@ async fn lost_acknowledgements_doubled_and_overlapping_batches_count_each_event_
     let Some(front) = Front::start().await else { return };
     let agent = front.agent().await;
     let spool = spool();
-    let events: Vec<_> = (1..=10).map(|n| event("acme", "alice", n)).collect();
+    let mut events: Vec<_> = (1..=11).map(|n| event("acme", "alice", n)).collect();
+    events[10].measures.clear();
     let events = encoded(&events);
     assert_eq!(agent.report(&spool, 1, &events[..4]).await.unwrap(), 4);
     // The acknowledgement was lost.
@@ -81,9 +82,11 @@ async fn lost_acknowledgements_doubled_and_overlapping_batches_count_each_event_
     assert_eq!(agent.report(&spool, 3, &events[2..8]).await.unwrap(), 8);
     // An older batch comes late.
     assert_eq!(agent.report(&spool, 2, &events[1..3]).await.unwrap(), 8);
-    assert_eq!(agent.report(&spool, 9, &events[8..]).await.unwrap(), 10);
-    assert_eq!(front.ledger(), "10|10|55");
-    assert_eq!(front.sums(), "acme|alice||0|10\nacme|alice|output_tokens|55|10");
+    assert_eq!(agent.report(&spool, 9, &events[8..]).await.unwrap(), 11);
+    assert_eq!(front.ledger(), "11|11|55");
+    // The sums of the requests are those of the events, the one that measured nothing too.
+    let sums = "acme|alice||0|1\nacme|alice|input_tokens|110|0\nacme|alice|output_tokens|55|10";
+    assert_eq!(front.sums(), sums);
     assert_eq!(front.alarms(), "");
     let taken = front.world.test.as_superuser("select distinct agent_id, pool_id, groups from usage_event");
     assert_eq!(
@@ -144,7 +147,7 @@ async fn an_event_counts_once_whatever_spool_brings_it() {
     agent.report(&spool(), 1, &events[..1]).await.unwrap();
     assert_eq!(agent.report(&spool(), 1, &events).await.unwrap(), 2);
     assert_eq!((front.ledger().as_str(), front.alarms().as_str()), ("2|2|3", "usage_put_aside"));
-    assert_eq!(front.sums(), "acme|alice||0|2\nacme|alice|output_tokens|3|2");
+    assert_eq!(front.sums(), "acme|alice|input_tokens|6|0\nacme|alice|output_tokens|3|2");
 }
 
 #[tokio::test]

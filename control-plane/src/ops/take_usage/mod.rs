@@ -4,7 +4,9 @@
 //! cursor was taken before: it is passed over if it is the same, and an alarm if it is not. What nobody may be charged for
 //! is put aside whole, so that the spool goes on and nothing is lost.
 
+mod columns;
 mod sort;
+mod sums;
 
 use crate::db::{
     Database, DbError, IngestTx, agents, alarms,
@@ -106,8 +108,7 @@ async fn take(
     known: &HashSet<EventKey>,
 ) -> Result<Taken, TakeError> {
     let mut tx = db.ingest(&agent.pool).await?;
-    let standing = agents::standing(tx.look().await?, &agent.agent, &agent.pool).await?;
-    tx.look_away().await?;
+    let standing = agents::standing(tx.connection(), &agent.agent, &agent.pool).await?;
     if standing != agents::Standing::Good {
         return Err(TakeError::Revoked);
     }
@@ -125,17 +126,17 @@ async fn take(
     let Some((last_seq, _)) = new.last().copied() else { return Ok(Taken::UpTo(cursor.last_seq)) };
 
     let memberships = usage::memberships(tx.connection(), &agent.pool).await?;
-    let Sorted { columns, keys, hours, aside } = sort(&new, &memberships, known, now);
-    if !keys.is_empty() {
-        let inserted =
-            usage::insert(tx.connection(), &agent.pool, &agent.agent, batch.spool, now, &columns).await?;
-        if inserted != keys.len() as u64 {
-            // Given up first, or its own would be found as well.
+    let Sorted { good, aside } = sort(&new, &memberships, known, now);
+    if !good.is_empty() {
+        let columns = columns::columns(&good);
+        if !usage::insert(tx.connection(), &agent.pool, &agent.agent, batch.spool, now, &columns).await? {
+            // Given up first: a statement that failed ends the transaction.
             drop(tx);
+            let keys: Vec<EventKey> = good.iter().map(|good| sort::key_of(&good.event)).collect();
             let found = usage::hashes(db.system().await?.connection(), &keys).await?;
             return Ok(Taken::SomeAreKnown(found.into_keys().collect()));
         }
-        usage::add_to_hours(tx.connection(), &hours).await?;
+        usage::add_to_hours(tx.connection(), &sums::sums(&good)).await?;
     }
     for event in &aside {
         usage::quarantine(tx.connection(), batch.spool, &agent.agent, now, event).await?;
