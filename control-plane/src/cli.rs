@@ -34,7 +34,7 @@ enum Command {
     Serve {
         /// The login to serve with.
         #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-        url: String,
+        database_url: String,
         /// Address for gateways: gRPC over TLS, with certificates of this control plane's own authority
         #[arg(long, env = "ATTACH_GRPC_LISTEN", default_value = "127.0.0.1:8443")]
         listen_agents: SocketAddr,
@@ -57,12 +57,12 @@ enum Command {
     /// Makes a new operator token for the REST API, and prints it. Those before it end.
     OperatorToken {
         #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-        url: String,
+        database_url: String,
     },
     /// Prints a link to sign in to the console with. It is good for one sign-in and ten minutes.
     SignInLink {
         #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-        url: String,
+        database_url: String,
         /// As `serve` has it
         #[arg(long, env = "ATTACH_PUBLIC_URL", value_name = "URL", default_value = "http://127.0.0.1:8400")]
         public_url: String,
@@ -70,7 +70,7 @@ enum Command {
     /// Makes a join token for a pool, and prints the line that a GPU host joins with. It is good for one host and an hour.
     JoinToken {
         #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-        url: String,
+        database_url: String,
         #[arg(long, env = "ATTACH_SEAL_KEY_FILE", value_name = "FILE")]
         seal_key_file: PathBuf,
         /// Where gateways reach this control plane, as https://host:port
@@ -83,15 +83,15 @@ enum Command {
     Migrate {
         /// Owns the schema; needs CREATEROLE the first time.
         #[arg(long, env = "DATABASE_OWNER_URL", hide_env_values = true)]
-        owner_url: String,
+        database_owner_url: String,
         /// The login to serve with. It must be no superuser, own nothing, and inherit nothing (NOINHERIT).
         #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-        url: Option<String>,
+        database_url: Option<String>,
     },
     /// Checks that the audit trail is whole: nothing changed, nothing missing.
     VerifyAudit {
         #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-        url: String,
+        database_url: String,
     },
 }
 
@@ -108,16 +108,29 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "attach-control-plane: {error:#}");
+            let _ = writeln!(io::stderr(), "attach-control-plane: {}", told(&error));
             ExitCode::FAILURE
         }
     }
 }
 
+/// What went wrong and why, without what a cause only repeats.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.ends_with(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
+}
+
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve {
-            url,
+            database_url,
             listen_agents,
             seal_key_file,
             grpc_url,
@@ -126,7 +139,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             operator_token_file,
         } => {
             let settings = Settings {
-                url,
+                database_url,
                 listen_agents,
                 seal_key_file,
                 grpc_url,
@@ -137,23 +150,23 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             start::serve(settings).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::OperatorToken { url } => {
-            let database = Database::open(&url).await.context("DATABASE_URL")?;
+        Command::OperatorToken { database_url } => {
+            let database = Database::open(&database_url).await.context("DATABASE_URL")?;
             let token = make_operator_token(&database, &Actor::command_line(), Clock::System.now()).await?;
             writeln!(io::stdout(), "{}", token.as_str())?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::SignInLink { url, public_url } => {
+        Command::SignInLink { database_url, public_url } => {
             let public_url = PublicUrl::parse(&public_url)?;
-            let database = Database::open(&url).await.context("DATABASE_URL")?;
+            let database = Database::open(&database_url).await.context("DATABASE_URL")?;
             let link = make_sign_in_link(&database, &Actor::command_line(), Clock::System.now()).await?;
             let path = format!("/sign-in/{}", link.as_str());
             writeln!(io::stdout(), "{}", public_url.link(&path))?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::JoinToken { url, seal_key_file, grpc_url, pool } => {
-            let db = Database::open(&url).await.context("DATABASE_URL")?;
-            let sealer = start::sealer(&seal_key_file)?;
+        Command::JoinToken { database_url, seal_key_file, grpc_url, pool } => {
+            let db = Database::open(&database_url).await.context("DATABASE_URL")?;
+            let sealer = start::sealer(&seal_key_file, &db).await?;
             let now = Clock::System.now();
             let (authority, _) = load_or_make(&db, &sealer, now).await?;
             let actor = Actor::command_line();
@@ -162,18 +175,18 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             writeln!(io::stdout(), "attach-gateway join {}@{grpc_url}", token.as_str())?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Migrate { owner_url, url } => {
-            let login = url.as_deref().map(login_of).transpose()?;
-            db::migrate(&owner_url, login.as_deref()).await.context("DATABASE_OWNER_URL")?;
-            if let Some(url) = url {
+        Command::Migrate { database_owner_url, database_url } => {
+            let login = database_url.as_deref().map(login_of).transpose()?;
+            db::migrate(&database_owner_url, login.as_deref()).await.context("DATABASE_OWNER_URL")?;
+            if let Some(database_url) = database_url {
                 // What could not serve is told now, not at the next start.
-                Database::open(&url).await.context("DATABASE_URL")?;
+                Database::open(&database_url).await.context("DATABASE_URL")?;
             }
             writeln!(io::stdout(), "the schema is up to date")?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::VerifyAudit { url } => {
-            let database = Database::open(&url).await.context("DATABASE_URL")?;
+        Command::VerifyAudit { database_url } => {
+            let database = Database::open(&database_url).await.context("DATABASE_URL")?;
             match first_broken(&database).await? {
                 None => {
                     writeln!(io::stdout(), "the audit trail is whole")?;

@@ -3,7 +3,7 @@
 use crate::{
     api,
     clock::Clock,
-    db::Database,
+    db::{Database, authorities},
     domain::actor::Actor,
     grpc::{Door, Listener},
     listen,
@@ -34,7 +34,7 @@ const GRACE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// The database, as the serving login.
-    pub(crate) url: String,
+    pub(crate) database_url: String,
     pub(crate) listen_agents: SocketAddr,
     pub(crate) seal_key_file: PathBuf,
     /// Where gateways reach it; its own address without a word.
@@ -48,17 +48,19 @@ pub(crate) struct Settings {
 
 /// Serves until a signal.
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let db = Database::open(&settings.url).await.context("DATABASE_URL")?;
-    let sealer = Arc::new(sealer(&settings.seal_key_file)?);
+    let db = Database::open(&settings.database_url).await.context("DATABASE_URL")?;
+    let sealer = Arc::new(sealer(&settings.seal_key_file, &db).await?);
     let stop = CancellationToken::new();
-    let door = Door::open(db.clone(), Arc::clone(&sealer), Clock::System, stop.clone()).await?;
+    let door = Door::open(db.clone(), Arc::clone(&sealer), Clock::System, stop.clone())
+        .await
+        .with_context(|| format!("--seal-key-file {}", settings.seal_key_file.display()))?;
     let authority_sha256 = door.authority.sha256();
     let agents = Listener::bind(settings.listen_agents, door).await?;
     let grpc_url = settings.grpc_url.unwrap_or(format!("https://{}", agents.address()?));
 
     let listener = TcpListener::bind(settings.listen)
         .await
-        .with_context(|| format!("--listen: can't listen on {}", settings.listen))?;
+        .with_context(|| format!("--listen: can't listen on {}; choose another port", settings.listen))?;
     let own = format!("http://{}", listener.local_addr().context("--listen")?);
     let public_url = Arc::new(PublicUrl::parse(settings.public_url.as_deref().unwrap_or(&own))?);
     first_token(&db, &Clock::System, settings.operator_token_file.as_deref()).await?;
@@ -108,9 +110,15 @@ async fn first_token(db: &Database, clock: &Clock, file: Option<&Path>) -> anyho
     }
 }
 
-/// The keys that seal secrets; made where there are none.
-pub(crate) fn sealer(file: &Path) -> anyhow::Result<Sealer> {
+/// The keys that seal secrets; made where nothing was sealed yet.
+pub(crate) async fn sealer(file: &Path, db: &Database) -> anyhow::Result<Sealer> {
     if !file.exists() {
+        let mut tx = db.operator().await?;
+        anyhow::ensure!(
+            authorities::authorities(tx.connection()).await?.is_empty(),
+            "--seal-key-file {}: is not there, and this database has secrets sealed with it: put its copy there",
+            file.display()
+        );
         Sealer::make(file).context("--seal-key-file")?;
         tracing::warn!("made {}: keep a copy, for what it sealed opens with it alone", file.display());
     }

@@ -20,6 +20,7 @@ mod managed;
 mod operations;
 mod outages;
 mod quota_outage;
+mod refused_start;
 mod small;
 mod streaming;
 mod tls;

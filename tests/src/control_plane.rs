@@ -77,6 +77,15 @@ impl ControlPlane {
         .await;
     }
 
+    /// Another one on the same database, for starts that must fail, with settings of its own: exit code and standard error.
+    pub fn another(&self, settings: &[(&str, &str)]) -> (Option<i32>, String) {
+        let mut command = command(&self.database);
+        command.arg("serve").env("ATTACH_LISTEN", "127.0.0.1:0").env("ATTACH_GRPC_LISTEN", "127.0.0.1:0");
+        command.env("ATTACH_SEAL_KEY_FILE", self.seal_keys()).envs(settings.iter().copied());
+        let output = command.output().expect("the control plane runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
     /// The REST API, called by the operator.
     pub fn api(&self) -> Client {
         Client::new(self.port).with_bearer(&self.operator_token())

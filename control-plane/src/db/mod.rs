@@ -103,8 +103,10 @@ fn is_passing(code: Option<&str>) -> bool {
 pub enum OpenError {
     #[error("is no address of a database, such as postgres://login@host/name")]
     Address(#[source] sqlx::Error),
-    #[error("cannot connect")]
-    Connect(#[source] sqlx::Error),
+    #[error("cannot connect to {place}; is Postgres running there, and is the login one of its own?")]
+    Connect { place: String, source: sqlx::Error },
+    #[error("the database refused a statement")]
+    Statement(#[source] sqlx::Error),
     #[error(transparent)]
     Unfit(#[from] Unfit),
     #[error(
@@ -150,7 +152,7 @@ impl Database {
         let options = PgConnectOptions::from_str(url).map_err(OpenError::Address)?;
         let options = options.application_name("attach-control-plane");
         // Without the pool, which tries again until its time is up and then tells of nothing but that.
-        let mut connection = PgConnection::connect_with(&options).await.map_err(OpenError::Connect)?;
+        let mut connection = connect(&options).await?;
         serving_role::check(&mut connection).await?;
         check_schema(&mut connection).await?;
         let pool = PgPoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
@@ -215,16 +217,24 @@ impl Database {
 /// Brings the schema up to this program's, as the owner, and lets a login serve.
 pub async fn migrate(owner_url: &str, serving_login: Option<&str>) -> Result<(), OpenError> {
     let options = PgConnectOptions::from_str(owner_url).map_err(OpenError::Address)?;
-    let mut connection = PgConnection::connect_with(&options).await.map_err(OpenError::Connect)?;
+    let mut connection = connect(&options).await?;
     MIGRATOR.run(&mut connection).await?;
     sqlx::query!("call make_usage_partitions()")
         .execute(&mut connection)
         .await
-        .map_err(OpenError::Connect)?;
+        .map_err(OpenError::Statement)?;
     if let Some(login) = serving_login {
-        serving_role::admit(&mut connection, login).await.map_err(OpenError::Connect)?;
+        serving_role::admit(&mut connection, login).await.map_err(OpenError::Statement)?;
     }
     Ok(())
+}
+
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, OpenError> {
+    let place = || match options.get_socket() {
+        Some(folder) => folder.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    PgConnection::connect_with(options).await.map_err(|source| OpenError::Connect { place: place(), source })
 }
 
 /// An id as it is kept; the table's check holds it to the same form.
@@ -255,7 +265,7 @@ async fn check_schema(connection: &mut PgConnection) -> Result<(), OpenError> {
         {
             Ok(found) => found,
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => None,
-            Err(error) => return Err(OpenError::Connect(error)),
+            Err(error) => return Err(OpenError::Statement(error)),
         };
     match found {
         Some(found) if found == known => Ok(()),
