@@ -45,7 +45,7 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListenError {
-    #[error("cannot listen on {address}: {source}")]
+    #[error("--listen-agents: can't listen on {address}; choose another port")]
     Bind { address: SocketAddr, source: io::Error },
     #[error("the certificate can't be made: {0}")]
     Certificate(#[from] rcgen::Error),
