@@ -163,15 +163,17 @@ async fn a_change_acts_at_the_gateway_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_control_plane_a_gateway_starts_serves_and_loses_no_usage() {
-    let Some(World { mut plane, mut gateway, engine: _engine, .. }) = world().await else { return };
+    let Some(World { mut plane, mut gateway, setup, engine: _engine }) = world().await else { return };
     serve(&gateway, 4).await;
     until_billed(&plane, 4).await;
     plane.kill();
     serve(&gateway, 5).await;
-    // Killed with events that nobody has; it starts from its disk, and so again.
-    let mut gateway = gateway.restart_after_kill().await;
-    serve(&gateway, 6).await;
+    // Killed with events that nobody has; it starts from its disk with the line that it joined with, and so without.
     let gateway = gateway.restart_after_kill().await;
+    serve(&gateway, 6).await;
+    assert!(gateway.log().contains("belongs already to") && gateway.log().contains("the token was not used"));
+    drop(gateway);
+    let gateway = setup.without_join().start().await;
     serve(&gateway, 7).await;
     let state = readiness(&gateway).await;
     assert_eq!((&state["ready"], &state["control_plane"]["connected"]), (&json!(true), &json!(false)));
@@ -281,10 +283,11 @@ async fn a_join_that_can_t_be_says_why_and_leaves_nothing_behind() {
     let gateway = setup.start().await;
     until_ready(&gateway).await;
     refused(&used, "used");
-    let (code, said) = setup.run();
-    assert_eq!(code, Some(78), "{said}");
-    assert!(said.contains("has joined a control plane already") && said.contains("enrolment"), "{said}");
     drop(gateway);
+    // As whom it joined first it can't go to another.
+    let (code, said) = setup.clone().with_join(&other.join_line("main")).run();
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("has joined another control plane") && said.contains("enrolment"), "{said}");
 
     let (code, said) = Setup::new().with_join(&used).with("OIDC_ISSUER", "https://login.example").run();
     assert_eq!(code, Some(78), "{said}");

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// A start takes some ten milliseconds; a busy machine may need seconds.
@@ -22,7 +22,7 @@ const START: Duration = Duration::from_secs(20);
 pub struct Setup {
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
-    /// What it joins a control plane with, as long as it has not.
+    /// What it joins a control plane with, at each start.
     join: Option<String>,
     folder: Arc<tempfile::TempDir>,
     /// The one that was built with these tests, when there is no other.
@@ -81,10 +81,17 @@ impl Setup {
         self
     }
 
-    /// Joins a control plane at its first start: `TOKEN@URL`.
+    /// Joins a control plane at its first start: `TOKEN@URL`. It is started with the same line again, as a service is.
     #[must_use]
     pub fn with_join(mut self, line: &str) -> Self {
         self.join = Some(line.to_owned());
+        self
+    }
+
+    /// Starts as who it is.
+    #[must_use]
+    pub fn without_join(mut self) -> Self {
+        self.join = None;
         self
     }
 
@@ -149,7 +156,7 @@ impl Setup {
         let access_log =
             File::options().create(true).append(true).open(self.folder.path().join("access.log"));
         let mut command = self.command();
-        if let Some(line) = self.join.as_ref().filter(|_| !self.state().join("enrolment").exists()) {
+        if let Some(line) = &self.join {
             command.arg("join").env("ATTACH_JOIN", line);
         }
         let child = command
@@ -177,12 +184,21 @@ impl Setup {
         if let Some(line) = &self.join {
             command.arg("join").env("ATTACH_JOIN", line);
         }
-        let output = command
+        let mut child = command
             .args(["--host", "127.0.0.1", "--state"])
             .arg(self.state())
             .args(&self.arguments)
-            .output()
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
             .expect("the binary runs");
+        let deadline = Instant::now() + START;
+        while child.try_wait().expect("our own child").is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // What serves after all has no exit code.
+        let _ = child.kill();
+        let output = child.wait_with_output().expect("our own child");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::ServeArgs;
 use crate::{
-    enrolment::{Identity, Invitation, folder, join},
+    enrolment::{Invitation, Joined, folder, join},
     settings::{Environment, InvalidSettings, Problem, Settings},
     start, telemetry,
 };
@@ -56,9 +56,9 @@ pub(super) fn run(args: &JoinArgs) -> anyhow::Result<()> {
     let settings = Settings::new(&args.serve, &environment, true)?;
     let invitation = given(args.invitation.as_ref(), &environment)?.0.parse::<Invitation>()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let identity = runtime.block_on(join(&invitation, &settings.state_dir))?;
+    let joined = runtime.block_on(join(&invitation, &settings.state_dir))?;
     drop(runtime);
-    say_joined(&identity, &settings.state_dir);
+    say(&joined, &settings.state_dir);
     start::serve(&settings, environment)
 }
 
@@ -81,11 +81,15 @@ fn given(argument: Option<&Given>, environment: &Environment) -> anyhow::Result<
     }
 }
 
-fn say_joined(identity: &Identity, state: &Path) {
+fn say(joined: &Joined, state: &Path) {
+    let (how, identity, of_token) = match joined {
+        Joined::Now(identity) => ("joined", identity, ""),
+        Joined::Before(identity) => ("belongs already to", identity, "; the token was not used"),
+    };
     // Standard output is the access log's. Nothing else can be done when standard error is closed.
     let _ = writeln!(
         io::stderr(),
-        "joined {} as {} of the pool {}; the enrolment is in {}",
+        "{how} {} as {} of the pool {}; the enrolment is in {}{of_token}",
         identity.address,
         identity.name.agent,
         identity.name.pool,

@@ -23,11 +23,11 @@ use tokio::time::timeout;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JoinError {
     #[error(
-        "this gateway has joined a control plane already: its enrolment is in {}. Start it without `join`; \
-         to join another, move that folder away first",
-        .0.display()
+        "this gateway has joined another control plane, {address}: its enrolment is in {}. Nothing was sent, the token \
+         is still good. To leave that one, move the folder away first; to stay, start without `join`",
+        folder.display()
     )]
-    Enrolled(PathBuf),
+    Enrolled { address: Address, folder: PathBuf },
     #[error("no key can be made: {0}")]
     Key(#[from] rcgen::Error),
     #[error("TLS can't be set up: {0}")]
@@ -50,17 +50,30 @@ pub(crate) enum JoinError {
     Identity(#[from] IdentityError),
 }
 
-/// Joins, and keeps the identity below the state folder.
+/// How a gateway came to its identity.
+pub(crate) enum Joined {
+    Now(Identity),
+    /// The token was not used.
+    Before(Identity),
+}
+
+/// Joins, and keeps the identity below the state folder. Whoever belongs to that control plane already goes on as who it is:
+/// a service or a container starts again with the line that it started with first.
 ///
 /// # Errors
 ///
 /// Each says whether the token is still good.
-pub(crate) async fn join(invitation: &Invitation, state: &Path) -> Result<Identity, JoinError> {
-    if is_enrolled(state) {
-        return Err(JoinError::Enrolled(folder(state)));
-    }
+pub(crate) async fn join(invitation: &Invitation, state: &Path) -> Result<Joined, JoinError> {
     let Invitation { token, address } = invitation;
     let pinned = Arc::new(Pinned::new(*token.authority_sha256()));
+    if is_enrolled(state) {
+        let identity = Identity::load(state)?;
+        return if identity.has_authority(|authority| pinned.is_pinned(authority)) {
+            Ok(Joined::Before(identity))
+        } else {
+            Err(JoinError::Enrolled { address: identity.address, folder: folder(state) })
+        };
+    }
     let request = Request::new()?;
     let connection = connect_pinned(address, &pinned).await?;
     let asked = v1::JoinRequest {
@@ -81,7 +94,7 @@ pub(crate) async fn join(invitation: &Invitation, state: &Path) -> Result<Identi
         return Err(part("the one that the token names is not among them", "authorities").into());
     }
     identity.store(state)?;
-    Ok(identity)
+    Ok(Joined::Now(identity))
 }
 
 async fn connect_pinned(address: &Address, pinned: &Arc<Pinned>) -> Result<Connection, JoinError> {

@@ -13,7 +13,7 @@ mod request;
 
 pub(crate) use identity::{Identity, IdentityError, is_enrolled};
 pub(crate) use invitation::Invitation;
-pub(crate) use join::join;
+pub(crate) use join::{Joined, join};
 pub(crate) use link::Link;
 pub(crate) use renewal::Renewer;
 
