@@ -6,7 +6,7 @@
 use crate::{
     authority::BundleSigner,
     bundle::{self, PoolBundle},
-    db::{Database, DbError, agents, configuration},
+    db::{Database, DbError, agents, configuration, in_time},
     seal::Sealer,
 };
 use attach_proto::id::{AgentId, PoolId};
@@ -90,9 +90,9 @@ impl Changes {
 
     /// Looks at each notification, each time that somebody new follows, and now and then.
     async fn listen(&self) -> Result<(), DbError> {
-        let mut listener = self.db.listen().await?;
+        let mut listener = in_time(self.db.listen()).await?;
         loop {
-            self.look().await?;
+            in_time(self.look()).await?;
             tokio::select! {
                 heard = listener.recv() => {
                     heard?;
@@ -106,7 +106,7 @@ impl Changes {
     }
 
     async fn look_and_say(&self) {
-        if let Err(error) = self.look().await {
+        if let Err(error) = in_time(self.look()).await {
             tracing::warn!(error = %error, "configuration changes can't be looked for");
         }
     }

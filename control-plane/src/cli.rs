@@ -35,6 +35,9 @@ enum Command {
         /// The login to serve with.
         #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
         database_url: String,
+        /// The same, past a pooler that gives each transaction another connection: changes are listened for here
+        #[arg(long, env = "DATABASE_DIRECT_URL", hide_env_values = true, value_name = "DATABASE_URL")]
+        database_direct_url: Option<String>,
         /// Address for gateways: gRPC over TLS, with certificates of this control plane's own authority
         #[arg(long, env = "ATTACH_GRPC_LISTEN", default_value = "127.0.0.1:8443")]
         listen_agents: SocketAddr,
@@ -131,6 +134,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve {
             database_url,
+            database_direct_url,
             listen_agents,
             seal_key_file,
             grpc_url,
@@ -140,6 +144,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         } => {
             let settings = Settings {
                 database_url,
+                database_direct_url,
                 listen_agents,
                 seal_key_file,
                 grpc_url,

@@ -35,6 +35,7 @@ const GRACE: Duration = Duration::from_secs(20);
 pub(crate) struct Settings {
     /// The database, as the serving login.
     pub(crate) database_url: String,
+    pub(crate) database_direct_url: Option<String>,
     pub(crate) listen_agents: SocketAddr,
     pub(crate) seal_key_file: PathBuf,
     /// Where gateways reach it; its own address without a word.
@@ -48,7 +49,9 @@ pub(crate) struct Settings {
 
 /// Serves until a signal.
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let db = Database::open(&settings.database_url).await.context("DATABASE_URL")?;
+    let db = Database::open_with(&settings.database_url, settings.database_direct_url.as_deref())
+        .await
+        .context("DATABASE_URL")?;
     let sealer = Arc::new(sealer(&settings.seal_key_file, &db).await?);
     let stop = CancellationToken::new();
     let door = Door::open(db.clone(), Arc::clone(&sealer), Clock::System, stop.clone())
@@ -73,16 +76,27 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let app =
         App { db, clock: Clock::System, sealer, public_url, authority_sha256, grpc_url: grpc_url.into() };
 
-    let for_agents = tokio::spawn(agents.run());
-    let for_people = tokio::spawn(listen::serve(listener, router(app), stop.clone()));
-    stopped().await?;
+    let for_agents = tokio::spawn(until_its_end(agents.run(), stop.clone()));
+    let for_people =
+        tokio::spawn(until_its_end(listen::serve(listener, router(app), stop.clone()), stop.clone()));
+    let is_asked = tokio::select! {
+        signal = stopped() => signal.map(|()| true)?,
+        () = stop.cancelled() => false,
+    };
     tracing::info!("stopping");
     stop.cancel();
     let serving = async { tokio::join!(for_agents, for_people) };
     if tokio::time::timeout(GRACE, serving).await.is_err() {
         tracing::warn!("some calls did not end in time");
     }
+    anyhow::ensure!(is_asked, "a part of the control plane ended by itself; its log says why");
     Ok(())
+}
+
+/// The end of a part is the end of all: what goes on with half of itself looks well and is not.
+async fn until_its_end(part: impl Future<Output = ()>, stop: CancellationToken) {
+    let _end = stop.drop_guard();
+    part.await;
 }
 
 /// Made once in the life of a database, and shown once: on standard output, or in a file that nobody else may read.

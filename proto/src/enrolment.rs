@@ -30,6 +30,9 @@ pub mod reason {
     pub const DOMAIN: &str = "attach";
     /// The agent was revoked; it stops serving.
     pub const AGENT_REVOKED: &str = "AGENT_REVOKED";
+    /// The agent's certificate is good, and nobody of its name is on record: the database is not the one that it joined, or
+    /// stands as it was before. It goes on with what it has, for nobody revoked it.
+    pub const AGENT_UNKNOWN: &str = "AGENT_UNKNOWN";
     /// The join token was used, has expired, was revoked, or is of another control plane; the message says which.
     pub const JOIN_TOKEN_REFUSED: &str = "JOIN_TOKEN_REFUSED";
     /// A usage batch leaves a gap; the metadata `expected_seq` says where the spool is to go on.

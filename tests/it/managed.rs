@@ -250,6 +250,27 @@ async fn a_revoked_gateway_serves_nobody_any_more_and_a_restart_does_not_help() 
     assert!(gateway.client().try_send(http::Method::GET, "/health", "").await.is_err(), "it does not listen");
 }
 
+/// The database was put back to before the gateway joined. Nobody revoked it, so it serves on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_its_control_plane_has_forgotten_serves_what_it_has_and_says_so() {
+    let Some(World { mut plane, gateway, engine: _engine, .. }) = world().await else { return };
+    plane.kill();
+    let forget = "set session_replication_role = replica; delete from agent_state; delete from agent";
+    plane.database.as_superuser(forget).expect("the superuser may");
+    plane.run().await;
+    eventually("it is told", PATIENCE, async || {
+        gateway.log().contains("does not know the agent").then_some(())
+    })
+    .await;
+    serve(&gateway, 3).await;
+    let state = readiness(&gateway).await;
+    assert_eq!(
+        (&state["ready"], &state["control_plane"]["revoked"]),
+        (&json!(true), &json!(false)),
+        "{state}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_join_that_can_t_be_says_why_and_leaves_nothing_behind() {
     let (Some(plane), Some(other)) = (control_plane().await, control_plane().await) else { return };

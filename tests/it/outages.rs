@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::task::JoinHandle;
 
@@ -130,4 +130,48 @@ async fn nobody_notices_an_outage_and_every_event_arrives_once() {
     println!("{served} answers, {} events", ledger(&world));
     let alarms = world.plane.database.as_superuser("select kind, detail from alarm");
     assert_eq!(alarms, Ok(String::new()));
+}
+
+/// Worse than one that is gone: nobody is told.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute; tests/run all"]
+async fn a_postgres_that_hangs_is_waited_for_only_so_long_and_then_all_goes_on() {
+    let Some(world) = world().await else { return };
+    let stop = Arc::new(AtomicBool::new(false));
+    let callers = traffic(&world, &stop);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.postgres.hang();
+    let began = Instant::now();
+    let asked = world.plane.api().send(Method::GET, "/api/v1/tenants", "").await.whole().await;
+    assert_eq!(asked.status, 503, "{}", asked.text());
+    assert_eq!(asked.json()["title"], "Service Unavailable", "{}", asked.text());
+    println!("a call was answered after {:?}", began.elapsed());
+    tokio::time::sleep(Duration::from_secs(35).saturating_sub(began.elapsed())).await;
+    world.postgres.wake();
+
+    let began = Instant::now();
+    eventually("calls are answered again", Duration::from_secs(30), async || {
+        let asked = world.plane.api().send(Method::GET, "/api/v1/tenants", "").await.whole().await;
+        (asked.status == 200).then_some(())
+    })
+    .await;
+    let path = "/tenants/acme/api-keys";
+    let made = world.plane.call(Method::POST, path, json!({"name": "later", "owner": "ada"})).await;
+    let later = world.gateway.client().with_bearer(made["secret"].as_str().expect("a text"));
+    eventually("a change reaches the gateway", Duration::from_secs(30), async || {
+        let body = json!({"model": "tiny", "max_tokens": 5, "messages": []});
+        (later.post("/v1/chat/completions", &body).await.status == 200).then_some(())
+    })
+    .await;
+    println!("a change acts {:?} after it woke", began.elapsed());
+    stop.store(true, Ordering::Relaxed);
+    let mut served = 1;
+    for caller in callers {
+        served += caller.await.expect("each answer was whole");
+    }
+    let expected = format!("{served}|{served}");
+    eventually("every event has arrived", Duration::from_secs(90), async || {
+        (ledger(&world) == expected).then_some(())
+    })
+    .await;
 }

@@ -1,7 +1,10 @@
 //! A Postgres of a test's own, run by an unprivileged user: it refuses to run as root.
 
 use crate::free_port;
-use nix::unistd::{Uid, User, chown};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, Uid, User, chown},
+};
 use std::{
     io::Write as _,
     os::unix::process::CommandExt as _,
@@ -42,6 +45,7 @@ impl Postgres {
     /// `None`, said loudly, when this machine has no Postgres.
     pub fn start() -> Option<Self> {
         let Some(programs) = programs() else {
+            assert!(!crate::needs_servers(), "there is no Postgres here");
             eprintln!("SKIPPED: there is no Postgres here; ./tests/run installs it");
             return None;
         };
@@ -72,6 +76,26 @@ impl Postgres {
             writeln!(alive, "{KEEP}").expect("the shell listens");
         }
         let _ = self.child.wait();
+    }
+
+    /// It takes connections and answers nothing, until it wakes.
+    pub fn hang(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    pub fn wake(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// To the server and the processes of its sessions.
+    fn signal(&self, signal: Signal) {
+        let file = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).expect("it runs");
+        let server = file.lines().next().expect("its first line is the server");
+        let sessions = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
+        for pid in [server].into_iter().chain(sessions.unwrap_or_default().split_whitespace()) {
+            // A session may have ended meanwhile.
+            let _ = kill(Pid::from_raw(pid.parse().expect("a number")), signal);
+        }
     }
 
     /// At the same address, with what it had.

@@ -29,6 +29,7 @@ impl Redis {
                 Some(redis)
             }
             Err(error) => {
+                assert!(!crate::needs_servers(), "redis-server can't be started: {error}");
                 eprintln!("SKIPPED: redis-server can't be started ({error}); ./tests/run installs it");
                 None
             }

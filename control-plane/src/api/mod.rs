@@ -24,8 +24,18 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use crate::state::App;
-use axum::{Json, Router, http::header, response::IntoResponse as _, routing::get};
+use crate::{
+    db::{self, DbError},
+    state::App,
+};
+use axum::{
+    Json, Router,
+    extract::Request,
+    http::header,
+    middleware::{Next, from_fn},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
 use problem::Problem;
 use std::sync::Arc;
 use utoipa::openapi::{
@@ -52,7 +62,13 @@ pub(crate) fn router() -> Router<App> {
         .route(&format!("{PREFIX}/openapi.json"), get(openapi))
         // Else a path below it that nobody has would be the console's.
         .route(&format!("{PREFIX}/{{*rest}}"), axum::routing::any(async || Problem::no_such_path()));
-    router.method_not_allowed_fallback(async || Problem::method_not_allowed())
+    let router = router.method_not_allowed_fallback(async || Problem::method_not_allowed());
+    router.layer(from_fn(in_time))
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    let answered = db::in_time(async { Ok::<_, DbError>(next.run(request).await) });
+    answered.await.unwrap_or_else(|error| Problem::from(error).into_response())
 }
 
 fn documented() -> OpenApiRouter<App> {

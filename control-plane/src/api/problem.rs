@@ -142,7 +142,7 @@ impl From<DbError> for Problem {
                 let detail = "The database is not available; try again in a few seconds.";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
             }
-            DbError::Conflict { .. } | DbError::Statement(_) => Self::fault(&error),
+            DbError::Conflict { .. } | DbError::Value(_) | DbError::Statement(_) => Self::fault(&error),
         }
     }
 }

@@ -35,7 +35,7 @@ impl From<DbError> for Failure {
                 tracing::warn!("the database is not available: {error}");
                 Self::Unavailable
             }
-            DbError::Conflict { .. } | DbError::Statement(_) => fault(&error),
+            DbError::Conflict { .. } | DbError::Value(_) | DbError::Statement(_) => fault(&error),
         }
     }
 }

@@ -23,10 +23,15 @@ mod usage;
 #[cfg(test)]
 mod tests;
 
-use crate::state::App;
+use crate::{
+    db::{self, DbError},
+    state::App,
+};
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, Request},
+    middleware::{Next, from_fn},
+    response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use error::Failure;
@@ -67,4 +72,10 @@ pub(crate) fn router() -> Router<App> {
         .route("/audit", get(audit::list))
         .fallback(async || Failure::NotFound("page"))
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
+        .layer(from_fn(in_time))
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    let answered = db::in_time(async { Ok::<_, DbError>(next.run(request).await) });
+    answered.await.unwrap_or_else(|error| Failure::from(error).into_response())
 }

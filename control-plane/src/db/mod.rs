@@ -35,15 +35,27 @@ use sqlx::{
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
-use std::{str::FromStr, time::Duration};
+use std::{io, str::FromStr, time::Duration};
 
 pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("../migrations");
 
-/// Connections of one replica. Requests hold one for a few statements, so this serves some hundred a second.
+/// Connections of one replica, for people, configuration and agents. Each is held for a few statements, so these serve some
+/// hundred calls a second.
 const MAX_CONNECTIONS: u32 = 16;
+
+/// Connections that usage comes in by: what gateways send at once after an outage must not keep a revocation waiting.
+const MAX_INGEST_CONNECTIONS: u32 = 8;
 
 /// How long a request waits for a connection before it is told that the database is busy.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Beyond this a statement is out of order, and whoever waits for it has left. `lock_timeout` is shorter, so that what waits
+/// for a lock says so.
+const STATEMENT_TIMEOUT: &str = "20s";
+const LOCK_TIMEOUT: &str = "10s";
+
+/// How long anything waits for all its statements together: a server that hangs answers nothing, not even that it is late.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// How long a look at readiness waits: below the second that balancers usually give it.
 const PING_PATIENCE: Duration = Duration::from_millis(800);
@@ -57,6 +69,9 @@ pub enum DbError {
     /// Another row has it already, or what is referred to is not there; by the constraint's name.
     #[error("the constraint {constraint} does not allow it")]
     Conflict { constraint: String },
+    /// A value that no column or index of it takes.
+    #[error("the database can't keep a value")]
+    Value(#[source] sqlx::Error),
     /// A fault of the program.
     #[error("the database refused a statement")]
     Statement(#[source] sqlx::Error),
@@ -81,21 +96,35 @@ impl From<sqlx::Error> for DbError {
         });
         match (constraint, &error) {
             (Some(constraint), _) => Self::Conflict { constraint },
-            (None, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => {
-                Self::Unavailable(error)
-            }
-            (None, sqlx::Error::Database(of_database)) if is_passing(of_database.code().as_deref()) => {
-                Self::Unavailable(error)
-            }
+            (
+                None,
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed,
+            ) => Self::Unavailable(error),
+            (None, sqlx::Error::Database(of_database)) => match of_database.code().as_deref() {
+                Some(code) if is_passing(code) => Self::Unavailable(error),
+                Some(code) if is_of_value(code) => Self::Value(error),
+                Some(_) | None => Self::Statement(error),
+            },
             (None, _) => Self::Statement(error),
         }
     }
 }
 
-/// Whether the same statement may succeed a moment later: connections that break, a server that stops, starts or has no
-/// room, transactions that stood in each other's way (appendix A of the manual of Postgres: classes 08, 40, 53 and 57).
-fn is_passing(code: Option<&str>) -> bool {
-    code.and_then(|code| code.get(..2)).is_some_and(|class| matches!(class, "08" | "40" | "53" | "57"))
+/// Whether the same statement may succeed a moment later: connections that break, logins that are refused while a server
+/// fails over, a server that stops, starts, only reads or has no room, locks that were not to be had in time, transactions
+/// that stood in each other's way (appendix A of the manual of Postgres).
+fn is_passing(code: &str) -> bool {
+    matches!(code.get(..2), Some("08" | "28" | "3D" | "40" | "53" | "57"))
+        || matches!(code, "25006" | "55P03")
+}
+
+/// Data exceptions, and limits of the database such as the size of an index row.
+fn is_of_value(code: &str) -> bool {
+    matches!(code.get(..2), Some("22" | "54"))
 }
 
 /// Why the control plane does not start with this database.
@@ -103,6 +132,8 @@ fn is_passing(code: Option<&str>) -> bool {
 pub enum OpenError {
     #[error("is no address of a database, such as postgres://login@host/name")]
     Address(#[source] sqlx::Error),
+    #[error("DATABASE_DIRECT_URL is no address of a database, such as postgres://login@host/name")]
+    Direct(#[source] sqlx::Error),
     #[error("cannot connect to {place}; is Postgres running there, and is the login one of its own?")]
     Connect { place: String, source: sqlx::Error },
     #[error("the database refused a statement")]
@@ -125,6 +156,9 @@ pub enum OpenError {
 #[derive(Debug, Clone)]
 pub struct Database {
     pool: PgPool,
+    ingest: PgPool,
+    /// Of one connection, which is not to go through a pooler: it would be another session each time.
+    direct: PgPool,
 }
 
 /// Sees and changes one tenant.
@@ -149,14 +183,27 @@ impl Database {
     /// # Errors
     /// Whatever stands against serving, in words for the operator.
     pub async fn open(url: &str) -> Result<Self, OpenError> {
+        Self::open_with(url, None).await
+    }
+
+    /// As [`open`](Self::open); changes are listened for at another address, past a pooler.
+    pub async fn open_with(url: &str, direct_url: Option<&str>) -> Result<Self, OpenError> {
         let options = PgConnectOptions::from_str(url).map_err(OpenError::Address)?;
         let options = options.application_name("attach-control-plane");
         // Without the pool, which tries again until its time is up and then tells of nothing but that.
         let mut connection = connect(&options).await?;
         serving_role::check(&mut connection).await?;
         check_schema(&mut connection).await?;
-        let pool = PgPoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
-        Ok(Self { pool: pool.connect_lazy_with(options) })
+        let pool = |connections, options: &PgConnectOptions| {
+            let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+            pool.connect_lazy_with(options.clone())
+        };
+        let direct = direct_url.map(PgConnectOptions::from_str).transpose().map_err(OpenError::Direct)?;
+        Ok(Self {
+            pool: pool(MAX_CONNECTIONS, &options),
+            ingest: pool(MAX_INGEST_CONNECTIONS, &options),
+            direct: pool(1, &direct.unwrap_or(options)),
+        })
     }
 
     /// Whether the database answers now.
@@ -196,10 +243,13 @@ impl Database {
     }
 
     pub(crate) async fn ingest(&self, pool: &PoolId) -> Result<IngestTx, DbError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.ingest.begin().await?;
         sqlx::query!(
-            "select set_config('role', 'attach_ingest', true) as role, set_config('attach.pool', $1, true) as pool",
-            pool.as_str()
+            "select set_config('role', 'attach_ingest', true) as role, set_config('attach.pool', $1, true) as pool,
+                 set_config('statement_timeout', $2, true) as statement, set_config('lock_timeout', $3, true) as lock",
+            pool.as_str(),
+            STATEMENT_TIMEOUT,
+            LOCK_TIMEOUT,
         )
         .fetch_one(&mut *transaction)
         .await?;
@@ -208,10 +258,16 @@ impl Database {
 
     /// A connection of its own that hears of configuration changes.
     pub(crate) async fn listen(&self) -> Result<PgListener, DbError> {
-        let mut listener = PgListener::connect_with(&self.pool).await?;
+        let mut listener = PgListener::connect_with(&self.direct).await?;
         listener.listen(heads::CONFIG_CHANNEL).await?;
         Ok(listener)
     }
+}
+
+/// What does not come to its end in time is told as a database that is not available.
+pub(crate) async fn in_time<T, E: From<DbError>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let late = || DbError::Unavailable(sqlx::Error::Io(io::ErrorKind::TimedOut.into()));
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(late().into()))
 }
 
 /// Brings the schema up to this program's, as the owner, and lets a login serve.
@@ -246,9 +302,12 @@ fn stored_id<I: FromStr>(text: &str) -> Result<I, DbError> {
 
 async fn take_role(connection: &mut PgConnection, role: &str, tenant: &str) -> Result<(), DbError> {
     sqlx::query!(
-        "select set_config('role', $1, true) as role, set_config('attach.tenant', $2, true) as tenant",
+        "select set_config('role', $1, true) as role, set_config('attach.tenant', $2, true) as tenant,
+             set_config('statement_timeout', $3, true) as statement, set_config('lock_timeout', $4, true) as lock",
         role,
-        tenant
+        tenant,
+        STATEMENT_TIMEOUT,
+        LOCK_TIMEOUT,
     )
     .fetch_one(connection)
     .await?;

@@ -191,7 +191,8 @@ async fn serve(
             Some(left) => {
                 tokio::time::sleep(Duration::try_from(left).unwrap_or_default().max(TO_RENEW)).await
             }
-            None => std::future::pending().await,
+            // A stranger may join, which takes one call.
+            None => tokio::time::sleep(TO_RENEW).await,
         }
     };
     tokio::select! {

@@ -58,7 +58,11 @@ impl Door {
         let changes = Arc::new(Changes::new(db.clone(), sealer, Arc::clone(&signer)));
         tokio::spawn({
             let (changes, stop) = (Arc::clone(&changes), stop.clone());
-            async move { changes.run(stop).await }
+            async move {
+                // Without it no change and no revocation would reach anybody: then the process is to end.
+                let _end = stop.clone().drop_guard();
+                changes.run(stop).await;
+            }
         });
         Ok(Self { db, authority: Arc::new(authority), signer, changes, clock, stop })
     }

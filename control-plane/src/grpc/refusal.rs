@@ -28,12 +28,18 @@ pub(super) fn revoked() -> Status {
     with_reason(Code::PermissionDenied, "the agent was revoked", reason::AGENT_REVOKED, HashMap::new())
 }
 
+fn unknown() -> Status {
+    let message = "this control plane's database does not know the agent; if it was restored from a backup, the agent has to \
+                   join again (move its enrolment away first), and serves what it has until then";
+    with_reason(Code::NotFound, message, reason::AGENT_UNKNOWN, HashMap::new())
+}
+
 /// An error when the agent is not to be heard.
 pub(super) fn unless_good(standing: Standing) -> Result<(), Status> {
     match standing {
         Standing::Good => Ok(()),
-        // One that is not there was never good, or its database is another's; it can't serve either way.
-        Standing::Revoked | Standing::Unknown => Err(revoked()),
+        Standing::Revoked => Err(revoked()),
+        Standing::Unknown => Err(unknown()),
     }
 }
 
@@ -44,7 +50,7 @@ pub(super) fn db(error: &DbError) -> Status {
             tracing::warn!(error = %source, "the database is not available");
             Status::unavailable("the control plane's database is not available")
         }
-        DbError::Conflict { .. } | DbError::Statement(_) => {
+        DbError::Conflict { .. } | DbError::Value(_) | DbError::Statement(_) => {
             tracing::error!(error = ?error, "the database refused a call of an agent");
             Status::internal("the control plane's database refused it; its log says why")
         }
@@ -85,6 +91,7 @@ pub(super) fn renew(error: &RenewError) -> Status {
         RenewError::Op(error) => op(error),
         RenewError::Issue(_) => invalid(error.to_string()),
         RenewError::Revoked => revoked(),
+        RenewError::Unknown => unknown(),
     }
 }
 
@@ -93,6 +100,7 @@ pub(super) fn take(error: &TakeError) -> Status {
     match error {
         TakeError::Db(error) => db(error),
         TakeError::Revoked => revoked(),
+        TakeError::Unknown => unknown(),
         TakeError::Invalid { .. } => invalid(message),
         TakeError::Gap { expected } => with_reason(
             Code::FailedPrecondition,

@@ -8,6 +8,7 @@ use crate::{
     db::{
         Database, DbError,
         agents::{self, Beat, Connected},
+        in_time,
     },
 };
 use attach_proto::{
@@ -18,8 +19,8 @@ use attach_proto::{
         from_agent::Message as Said, to_agent::Message as Say,
     },
 };
-use std::sync::Arc;
-use tokio::sync::mpsc;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::Instant};
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
@@ -28,6 +29,9 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// As much of an agent's own words as is kept.
 const MAX_REFUSAL_CHARACTERS: usize = 1_000;
+
+/// An agent answers within milliseconds; one that does not by now is out of order, and begins anew.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 type ToAgentSender = mpsc::Sender<Result<ToAgent, Status>>;
 
@@ -40,6 +44,8 @@ pub(super) struct Session<'a> {
     held: Held,
     /// Sent, and not answered yet. One at a time: what changes meanwhile goes out with the next.
     under_way: Option<(String, Arc<PoolBundle>)>,
+    /// When the answer to it is overdue.
+    answer_by: Instant,
     /// The revision that the agent would not take, which is not sent again.
     refused: Option<u64>,
 }
@@ -61,11 +67,11 @@ impl<'a> Session<'a> {
     ) -> Result<(), Status> {
         // Followed before the look: whoever is revoked in between is noticed by one of the two.
         let following = door.changes.follow(&agent.pool, &agent.agent);
-        let standing = {
-            let mut tx = door.db.system().await.map_err(|error| refusal::db(&error))?;
+        let standing = in_time(async {
+            let mut tx = door.db.system().await?;
             agents::standing(tx.connection(), &agent.agent, &agent.pool).await
-        };
-        refusal::unless_good(standing.map_err(|error| refusal::db(&error))?)?;
+        });
+        refusal::unless_good(standing.await.map_err(|error: DbError| refusal::db(&error))?)?;
 
         let Hello { mut version, features, held, upstreams } = hello;
         version.retain(|c| !c.is_control());
@@ -84,9 +90,15 @@ impl<'a> Session<'a> {
             features,
             held: Held::Said(held),
             under_way: None,
+            answer_by: Instant::now(),
             refused: None,
         };
-        let ended = session.serve(following, said).await;
+        let revoked = following.revoked.clone();
+        let ended = tokio::select! {
+            // Whatever it waits for: an agent that reads nothing keeps no stream by that.
+            () = revoked.cancelled() => Err(refusal::revoked()),
+            ended = session.serve(following, said) => ended,
+        };
         if let Some(connected_at) = connected_at {
             // Best effort: a heartbeat that stays away says the same a little later.
             let _ = record(&door.db, async |connection| {
@@ -106,12 +118,14 @@ impl<'a> Session<'a> {
                 }
             }
             tokio::select! {
-                () = following.revoked.cancelled() => return Err(refusal::revoked()),
                 () = self.to_agent.closed() => return Ok(()),
                 changed = following.bundles.changed(), if self.under_way.is_none() => {
                     if changed.is_err() {
                         return Err(Status::unavailable("the control plane is being stopped"));
                     }
+                }
+                () = tokio::time::sleep_until(self.answer_by), if self.under_way.is_some() => {
+                    return Err(Status::deadline_exceeded("the last revision was not answered"));
                 }
                 message = said.message() => match message {
                     Ok(Some(FromAgent { message: Some(message) })) => self.hear(message).await?,
@@ -161,6 +175,7 @@ impl<'a> Session<'a> {
             }
         }
         self.under_way = Some((nonce, bundle));
+        self.answer_by = Instant::now() + ANSWER_WITHIN;
         Ok(())
     }
 
@@ -211,7 +226,8 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Keeps what an agent says of itself. While the database is away its streams stay: what they said last is said again.
+/// Keeps what an agent says of itself. While the database is away its streams stay: what they said last is said again. So
+/// they do when the database can't keep it, such as a model's name with a byte zero.
 async fn record<T: Default>(
     db: &Database,
     write: impl AsyncFnOnce(&mut sqlx::PgConnection) -> Result<T, DbError>,
@@ -222,9 +238,9 @@ async fn record<T: Default>(
         tx.commit().await?;
         Ok(written)
     };
-    match written.await {
+    match in_time(written).await {
         Ok(written) => Ok(written),
-        Err(error @ DbError::Unavailable(_)) => {
+        Err(error @ (DbError::Unavailable(_) | DbError::Value(_))) => {
             tracing::warn!(error = %error, "what an agent says of itself is not kept");
             Ok(T::default())
         }

@@ -61,6 +61,6 @@ fn refused(error: DbError) -> OpError {
             }
             _ => OpError::Invalid { field: "owner", problem: "must have 1 to 200 characters" },
         },
-        error @ (DbError::Unavailable(_) | DbError::Statement(_)) => error.into(),
+        error @ (DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => error.into(),
     }
 }

@@ -14,6 +14,8 @@ use serde_json::json;
 pub(crate) enum RenewError {
     #[error("the agent was revoked")]
     Revoked,
+    #[error("the agent is not on record")]
+    Unknown,
     #[error("certificate_request {0}")]
     Issue(#[from] IssueError),
     #[error(transparent)]
@@ -37,7 +39,8 @@ pub(crate) async fn renew_certificate(
     let connection = tx.connection();
     match agents::standing(connection, &agent.agent, &agent.pool).await? {
         agents::Standing::Good => {}
-        agents::Standing::Revoked | agents::Standing::Unknown => return Err(RenewError::Revoked),
+        agents::Standing::Revoked => return Err(RenewError::Revoked),
+        agents::Standing::Unknown => return Err(RenewError::Unknown),
     }
     let certificate = authority.for_agent(request, agent, now)?;
     let entry = audit::Entry {

@@ -42,6 +42,6 @@ fn refused(error: DbError) -> OpError {
             }
             _ => OpError::Invalid { field: "clock_skew_ms", problem: "must be at most 10 minutes" },
         },
-        error @ (DbError::Unavailable(_) | DbError::Statement(_)) => error.into(),
+        error @ (DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => error.into(),
     }
 }

@@ -39,6 +39,6 @@ fn refused(error: DbError) -> OpError {
             }
             _ => OpError::Invalid { field: "amount", problem: "must be positive" },
         },
-        error @ (DbError::Unavailable(_) | DbError::Statement(_)) => error.into(),
+        error @ (DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => error.into(),
     }
 }

@@ -149,7 +149,8 @@ impl ControlPlane {
         }
     }
 
-    /// Once for each time that the control plane is lost, not for each try; but nobody shall wonder why a gateway waits.
+    /// When the control plane is lost and when the reason is another one, not for each try; but nobody shall wonder why a
+    /// gateway waits.
     fn say_broken(&self, problem: String) {
         let identity = self.link.identity();
         let problem = if self.clock.now() < identity.not_after {
@@ -160,10 +161,10 @@ impl ControlPlane {
                 identity.not_after
             )
         };
-        let is_first = self.standing.look().problem.is_none();
+        let is_news = self.standing.look().problem.as_ref() != Some(&problem);
         if self.good.is_none() {
             tracing::warn!("no bundle yet, the gateway waits for its control plane: {problem}");
-        } else if is_first {
+        } else if is_news {
             tracing::warn!("the control plane is away: {problem}; the last good bundle serves on");
         }
         self.standing.note(|state| state.problem = Some(problem));

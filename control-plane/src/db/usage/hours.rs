@@ -21,7 +21,7 @@ pub(crate) struct HourKey<'a> {
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct HourSum {
-    pub(crate) quantity: u64,
+    pub(crate) quantity: u128,
     /// Of which this is the first measure: each request counts once.
     pub(crate) requests: i64,
 }
@@ -39,7 +39,7 @@ pub(crate) async fn add_to_hours(
     let hours: Vec<i64> = sums.keys().map(|key| key.hour).collect();
     let principal_kinds: Vec<i16> = sums.keys().map(|key| key.principal_kind).collect();
     let sources: Vec<i16> = sums.keys().map(|key| key.source).collect();
-    // A number of 64 bits without a sign is no type of Postgres'.
+    // Numbers of this size are no type that the wire of Postgres has.
     let quantities: Vec<String> = sums.values().map(|sum| sum.quantity.to_string()).collect();
     let requests: Vec<i64> = sums.values().map(|sum| sum.requests).collect();
     sqlx::query!(

@@ -254,6 +254,21 @@ async fn a_revoked_agents_stream_closes_and_does_not_open_again() {
     of_other.apply().await.unwrap();
 }
 
+/// As after a restore of a backup from before it joined.
+#[tokio::test]
+async fn an_agent_that_is_not_on_record_is_told_so_and_not_that_it_was_revoked() {
+    let Some(front) = Front::start().await else { return };
+    let agent = front.agent().await;
+    let forget = "set session_replication_role = replica; delete from agent_state; delete from agent";
+    front.world.test.as_superuser(forget).unwrap();
+    let mut stream = agent.follow().await.unwrap();
+    let refused = stream.receive().await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+    assert!(refused.message().contains("does not know the agent"), "{refused}");
+    let refused = agent.report(&uuid::Uuid::now_v7().to_string(), 1, &[Vec::new()]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+}
+
 #[tokio::test]
 async fn an_agent_holds_only_the_tenants_of_its_own_pool() {
     let Some(front) = Front::start().await else { return };

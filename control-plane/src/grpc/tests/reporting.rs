@@ -193,6 +193,33 @@ async fn what_nobody_may_be_charged_for_is_put_aside_and_the_spool_goes_on() {
     assert_eq!((front.ledger().as_str(), front.alarms().as_str()), ("2|2|3", "usage_put_aside"));
 }
 
+/// Whatever the reason: one that this program does not foresee is made by hand.
+#[tokio::test]
+async fn an_event_that_the_database_can_not_keep_is_put_aside_alone_and_the_spool_goes_on() {
+    let Some(front) = Front::start().await else { return };
+    let agent = front.agent().await;
+    let no_poison = "create function no_poison() returns trigger language plpgsql as $$ begin
+             if new.request_id = 'poison' then raise 'it is too odd' using errcode = '22023'; end if;
+             return new;
+         end $$;
+         create trigger no_poison before insert on usage_event for each row execute function no_poison()";
+    front.world.test.as_superuser(no_poison).unwrap();
+    let mut events: Vec<_> = (1..=11).map(|n| event("acme", "alice", n)).collect();
+    for odd in [3, 8] {
+        events[odd].request_id = "poison".to_owned();
+    }
+    let (spool, events) = (spool(), encoded(&events));
+    for _ in 0..2 {
+        assert_eq!(agent.report(&spool, 1, &events).await.unwrap(), 11);
+        assert_eq!(front.ledger(), format!("9|9|{}", 66 - 4 - 9));
+        let aside = "select seq, claimed_tenant, reason from usage_quarantine order by seq";
+        let aside = front.world.test.as_superuser(aside).unwrap();
+        let reason = "acme|the database can't keep a value of it";
+        assert_eq!(aside, format!("4|{reason}\n9|{reason}"));
+        assert_eq!(front.alarms(), "usage_put_aside\nusage_put_aside");
+    }
+}
+
 #[tokio::test]
 async fn a_tenant_that_left_the_pool_is_charged_for_what_it_did_before() {
     let Some(front) = Front::start().await else { return };

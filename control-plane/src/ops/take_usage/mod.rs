@@ -28,6 +28,8 @@ pub(crate) const MAX_EVENTS: usize = 2_000;
 pub(crate) enum TakeError {
     #[error("the agent was revoked")]
     Revoked,
+    #[error("the agent is not on record")]
+    Unknown,
     #[error("{field} {problem}")]
     Invalid { field: &'static str, problem: String },
     #[error("the batch leaves a gap: event {expected} is next")]
@@ -48,10 +50,26 @@ pub(crate) async fn take_usage(
     now: Timestamp,
 ) -> Result<i64, TakeError> {
     let batch = Batch::check(batch)?;
+    match take_known(db, agent, &batch, now).await {
+        Err(TakeError::Db(DbError::Value(error))) => {
+            tracing::error!(%error, spool = %batch.spool, "the database can't keep an event; looking for it");
+            take_by_halves(db, agent, batch, now).await
+        }
+        taken => taken,
+    }
+}
+
+/// As [`take`] does, also where some came by another spool.
+async fn take_known(
+    db: &Database,
+    agent: &AgentName,
+    batch: &Batch,
+    now: Timestamp,
+) -> Result<i64, TakeError> {
     let mut known = HashSet::new();
     // Twice only where events came by another spool, which the first time shows.
     for _ in 0..2 {
-        match take(db, agent, &batch, now, &known).await? {
+        match take(db, agent, batch, now, Known::Events(&known)).await? {
             Taken::UpTo(seq) => return Ok(seq),
             Taken::SomeAreKnown(found) => known = found,
             Taken::Alarm(kind, error) => {
@@ -67,10 +85,46 @@ pub(crate) async fn take_usage(
     Err(TakeError::Invalid { field: "events", problem: "are being sent twice at once".to_owned() })
 }
 
+/// The events that the database can't keep are put aside, each by itself: a spool that stopped before one would never go on.
+async fn take_by_halves(
+    db: &Database,
+    agent: &AgentName,
+    batch: Batch,
+    now: Timestamp,
+) -> Result<i64, TakeError> {
+    let mut up_to = batch.first_seq - 1;
+    let mut parts = vec![batch];
+    while let Some(mut part) = parts.pop() {
+        up_to = match take_known(db, agent, &part, now).await {
+            Err(TakeError::Db(DbError::Value(_))) if part.events.len() > 1 => {
+                let second = part.split_off(part.events.len() / 2);
+                parts.extend([second, part]);
+                continue;
+            }
+            Err(TakeError::Db(DbError::Value(_))) => match take(db, agent, &part, now, Known::Unfit).await? {
+                Taken::UpTo(seq) => seq,
+                Taken::SomeAreKnown(_) => up_to,
+                Taken::Alarm(_, error) => return Err(error),
+            },
+            taken => taken?,
+        };
+    }
+    Ok(up_to)
+}
+
 struct Batch {
     spool: Uuid,
     first_seq: i64,
     events: Vec<Bytes>,
+}
+
+/// What is known of a batch beforehand.
+#[derive(Clone, Copy)]
+enum Known<'a> {
+    /// These came by another spool.
+    Events(&'a HashSet<EventKey>),
+    /// The database can't keep its one event.
+    Unfit,
 }
 
 enum Taken {
@@ -95,6 +149,12 @@ impl Batch {
         Ok(Self { spool, first_seq, events })
     }
 
+    fn split_off(&mut self, at: usize) -> Self {
+        let events = self.events.split_off(at);
+        let first_seq = self.first_seq + i64::try_from(at).unwrap_or(i64::MAX);
+        Self { spool: self.spool, first_seq, events }
+    }
+
     fn numbered(&self) -> impl Iterator<Item = (i64, &Bytes)> {
         (self.first_seq..).zip(&self.events)
     }
@@ -105,12 +165,13 @@ async fn take(
     agent: &AgentName,
     batch: &Batch,
     now: Timestamp,
-    known: &HashSet<EventKey>,
+    known: Known<'_>,
 ) -> Result<Taken, TakeError> {
     let mut tx = db.ingest(&agent.pool).await?;
-    let standing = agents::standing(tx.connection(), &agent.agent, &agent.pool).await?;
-    if standing != agents::Standing::Good {
-        return Err(TakeError::Revoked);
+    match agents::standing(tx.connection(), &agent.agent, &agent.pool).await? {
+        agents::Standing::Good => {}
+        agents::Standing::Revoked => return Err(TakeError::Revoked),
+        agents::Standing::Unknown => return Err(TakeError::Unknown),
     }
     let cursor = usage::lock_spool(tx.connection(), batch.spool, &agent.agent, now).await?;
     if cursor.agent != agent.agent.as_str() {
@@ -126,7 +187,10 @@ async fn take(
     let Some((last_seq, _)) = new.last().copied() else { return Ok(Taken::UpTo(cursor.last_seq)) };
 
     let memberships = usage::memberships(tx.connection(), &agent.pool).await?;
-    let Sorted { good, aside } = sort(&new, &memberships, known, now);
+    let Sorted { good, aside } = match known {
+        Known::Events(known) => sort(&new, &memberships, known, now),
+        Known::Unfit => Sorted { good: Vec::new(), aside: new.iter().map(sort::unfit).collect() },
+    };
     if !good.is_empty() {
         let columns = columns::columns(&good);
         if !usage::insert(tx.connection(), &agent.pool, &agent.agent, batch.spool, now, &columns).await? {

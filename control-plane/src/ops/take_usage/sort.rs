@@ -2,7 +2,7 @@
 
 use crate::db::usage::{EventKey, Membership, Quarantined};
 use attach_proto::{
-    id::TenantId,
+    id::{MAX_ID_BYTES, TenantId},
     usage::{PrincipalSnapshot, UsageEvent},
     v1,
 };
@@ -17,6 +17,10 @@ const OLDEST: SignedDuration = SignedDuration::from_hours(60 * 24);
 
 /// Clocks of hosts may be ahead by this much.
 const AHEAD: SignedDuration = SignedDuration::from_mins(10);
+
+/// Of a user and of an issuer. The key of the sums holds both beside tenant, model and kind, and Postgres keeps index rows of
+/// at most 2,704 bytes.
+const MAX_NAME_BYTES: usize = 1_024;
 
 /// A bundle reaches an agent only after a membership began, and its end may reach it late. The policy of `usage_event` says
 /// the same.
@@ -49,7 +53,7 @@ pub(super) fn sort<'a>(
     let mut seen = HashSet::new();
     for (seq, body) in events {
         let wire = v1::UsageEvent::decode(&***body).unwrap_or_default();
-        let claimed_tenant = wire.tenant.chars().filter(|c| *c != '\0').take(MAX_CLAIMED_TENANT).collect();
+        let claimed_tenant = claimed(&wire);
         let reason = match UsageEvent::try_from(wire) {
             Err(_) => "is no usage event that this version can read",
             Ok(event) => match why_aside(&event, memberships, now) {
@@ -68,6 +72,17 @@ pub(super) fn sort<'a>(
         sorted.aside.push(Quarantined { seq: *seq, claimed_tenant, reason, body: body.to_vec() });
     }
     sorted
+}
+
+/// One that the database refused by itself.
+pub(super) fn unfit((seq, body): &(i64, &Bytes)) -> Quarantined {
+    let wire = v1::UsageEvent::decode(&***body).unwrap_or_default();
+    let (claimed_tenant, reason) = (claimed(&wire), "the database can't keep a value of it");
+    Quarantined { seq: *seq, claimed_tenant, reason, body: body.to_vec() }
+}
+
+fn claimed(wire: &v1::UsageEvent) -> String {
+    wire.tenant.chars().filter(|c| *c != '\0').take(MAX_CLAIMED_TENANT).collect()
 }
 
 /// As long as an id may be.
@@ -112,9 +127,14 @@ fn why_aside(
     if !is_member {
         return Some("its tenant was not in the agent's pool at that time");
     }
-    texts(event)
-        .any(|text| text.contains('\0'))
-        .then_some("a text of it has a byte zero, which no table keeps")
+    if texts(event).any(|text| text.contains('\0')) {
+        return Some("a text of it has a byte zero, which no table keeps");
+    }
+    let PrincipalSnapshot { subject, issuer, .. } = &event.principal;
+    let is_long = subject.len() > MAX_NAME_BYTES
+        || issuer.as_ref().is_some_and(|issuer| issuer.len() > MAX_NAME_BYTES)
+        || event.measures.iter().any(|measure| measure.kind.len() > MAX_ID_BYTES);
+    is_long.then_some("its user, issuer or a kind of measure is longer than the sums can have it")
 }
 
 /// All that is no id: ids have no odd bytes.

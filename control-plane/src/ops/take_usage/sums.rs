@@ -23,7 +23,8 @@ pub(super) fn sums<'a>(events: &'a [Good<'_>]) -> BTreeMap<HourKey<'a>, HourSum>
         sums.entry(first).or_default().requests += 1;
         for measure in &event.measures {
             let sum = sums.entry(key(measure)).or_default();
-            sum.quantity = sum.quantity.saturating_add(measure.quantity);
+            // A batch is far too small to go beyond 128 bits.
+            sum.quantity += u128::from(measure.quantity);
         }
     }
     sums.into_iter().collect()
