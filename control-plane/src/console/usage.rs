@@ -44,7 +44,7 @@ struct UsagePage {
     tab: &'static str,
     spans: Vec<Span>,
     chart: Chart,
-    users: Vec<UsageSum>,
+    is_empty: bool,
     tables: Vec<Table>,
 }
 
@@ -87,10 +87,10 @@ pub(super) async fn show(
     let of = |step, by_user, by_model| UsageQuery { from, to, step, by_user, by_model };
     let (connection, tenant) = tx.parts();
     let over_time = consumption::sums(&mut *connection, tenant, &of(Some(step), false, false)).await?;
-    let users = consumption::sums(&mut *connection, tenant, &of(None, true, false)).await?;
-    let models = consumption::sums(connection, tenant, &of(None, false, true)).await?;
+    let users = consumption::most(&mut *connection, tenant, &of(None, true, false), ROWS).await?;
+    let models = consumption::most(connection, tenant, &of(None, false, true), ROWS).await?;
+    // A page's steps of time are far fewer than any bound.
     let over_time = over_time.unwrap_or_default();
-    let users = users.unwrap_or_default();
     let rows: Vec<Row> =
         over_time.iter().rev().map(|sum| Row::new(moment(sum, step), String::new(), sum)).collect();
     let times = Table {
@@ -114,13 +114,13 @@ pub(super) async fn show(
         shell: Shell::new(&session, "Tenants", format!("Usage of {}", view.name)),
         tab: "Usage",
         spans: SPANS.iter().map(span).collect(),
+        is_empty: over_time.is_empty(),
         chart: Chart::new(&over_time, from, to, step),
         tables: vec![
             table("By user", title, "User", &users),
-            table("By model", title, "Model", &models.unwrap_or_default()),
+            table("By model", title, "Model", &models),
             times,
         ],
-        users,
         tenant: view,
     }))
 }
@@ -134,15 +134,18 @@ fn moment(sum: &UsageSum, step: Step) -> String {
 }
 
 /// Whoever used most first.
-fn table(title: &'static str, span: &str, what: &'static str, sums: &[UsageSum]) -> Table {
-    let mut sums: Vec<&UsageSum> = sums.iter().collect();
-    sums.sort_by_key(|sum| std::cmp::Reverse(total(sum)));
-    let caption = if sums.len() > ROWS {
-        format!("The last {span}: the first {ROWS} of {}; the API has them all", sums.len())
+fn table(
+    title: &'static str,
+    span: &str,
+    what: &'static str,
+    (sums, count): &(Vec<UsageSum>, usize),
+) -> Table {
+    let caption = if *count > ROWS {
+        format!("The last {span}: the first {ROWS} of {}", number(i64::try_from(*count).unwrap_or(i64::MAX)))
     } else {
         format!("The last {span}, most tokens first")
     };
-    let row = |sum: &&UsageSum| match (&sum.user, &sum.model) {
+    let row = |sum: &UsageSum| match (&sum.user, &sum.model) {
         (Some(user), _) => {
             let from = if user.issuer.is_empty() { String::new() } else { format!(" of {}", user.issuer) };
             Row::new(user.subject.clone(), format!("{}{from}", user.kind), sum)
@@ -150,7 +153,7 @@ fn table(title: &'static str, span: &str, what: &'static str, sums: &[UsageSum])
         (None, Some(model)) if model.is_empty() => Row::new("none".to_owned(), String::new(), sum),
         (None, model) => Row::new(model.clone().unwrap_or_default(), String::new(), sum),
     };
-    Table { title, caption, what, rows: sums.iter().take(ROWS).map(row).collect() }
+    Table { title, caption, what, rows: sums.iter().map(row).collect() }
 }
 
 fn total(sum: &UsageSum) -> i64 {

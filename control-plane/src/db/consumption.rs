@@ -7,7 +7,7 @@ use crate::domain::{
 };
 use attach_proto::{
     id::TenantId,
-    usage::{Outcome, PrincipalKind},
+    usage::{MeasuredQuantity, Outcome, PrincipalKind},
     v1,
 };
 use jiff_sqlx::{Timestamp, ToSqlx as _};
@@ -17,8 +17,8 @@ use sqlx::PgConnection;
 /// that anybody reads, and some ten megabytes.
 pub(crate) const MAX_SUMS: usize = 5_000;
 
-/// Kinds of measure that are read of one sum; a kind beyond that would be a new idea.
-const KINDS: usize = 8;
+/// With so many kinds of measure each. What has more rows is more than one question gives, and is not cut short unseen.
+const MAX_ROWS: usize = (MAX_SUMS + 1) * 8;
 
 /// A place in the events: the last one's time and id.
 #[derive(Debug, Clone)]
@@ -60,20 +60,18 @@ pub(crate) async fn sums(
         query.step.map(crate::domain::usage::Step::name),
         query.by_user,
         query.by_model,
-        i64::try_from((MAX_SUMS + 1) * KINDS).unwrap_or(i64::MAX),
+        i64::try_from(MAX_ROWS).unwrap_or(i64::MAX),
     )
     .fetch_all(connection)
     .await?;
+    if rows.len() == MAX_ROWS {
+        return Ok(None);
+    }
     let mut sums: Vec<UsageSum> = Vec::new();
     for row in rows {
         let SumRow { start, principal_kind, issuer, subject, model, kind, quantity, requests } = row;
         let start = start.map(Timestamp::to_jiff);
-        let user = match (principal_kind, issuer, subject) {
-            (Some(of), Some(issuer), Some(subject)) => {
-                Some(UsageUser { kind: principal_kind_name(of), issuer, subject })
-            }
-            _ => None,
-        };
+        let user = user(principal_kind, issuer, subject);
         let is_next =
             sums.last().is_none_or(|last| (last.start, &last.user, &last.model) != (start, &user, &model));
         if is_next {
@@ -87,6 +85,52 @@ pub(crate) async fn sums(
         }
     }
     Ok((sums.len() <= MAX_SUMS).then_some(sums))
+}
+
+/// The users, or the models, with most tokens, the first one first; and how many there are.
+pub(crate) async fn most(
+    connection: &mut PgConnection,
+    tenant: &TenantId,
+    query: &UsageQuery,
+    rows: usize,
+) -> Result<(Vec<UsageSum>, usize), DbError> {
+    let rows = sqlx::query!(
+        r#"with sums as (
+               select case when $4::boolean then principal_kind end as principal_kind,
+                   case when $4 then issuer end as issuer, case when $4 then subject end as subject,
+                   case when $5::boolean then model end as model,
+                   coalesce(sum(quantity) filter (where kind = 'input_tokens'), 0) as input,
+                   coalesce(sum(quantity) filter (where kind = 'output_tokens'), 0) as output, sum(requests) as requests
+               from usage_hour where tenant_id = $1 and hour >= $2 and hour < $3 group by 1, 2, 3, 4)
+           select principal_kind, issuer, subject, model, least(input, 9223372036854775807)::bigint as "input!",
+               least(output, 9223372036854775807)::bigint as "output!", requests::bigint as "requests!",
+               count(*) over () as "count!"
+           from sums order by input + output desc, issuer, subject, principal_kind, model limit $6"#,
+        tenant.as_str(),
+        query.from.to_sqlx() as Timestamp,
+        query.to.to_sqlx() as Timestamp,
+        query.by_user,
+        query.by_model,
+        i64::try_from(rows).unwrap_or(i64::MAX),
+    )
+    .fetch_all(connection)
+    .await?;
+    let count = rows.first().and_then(|row| usize::try_from(row.count).ok()).unwrap_or(0);
+    let sums = rows.into_iter().map(|row| UsageSum {
+        start: None,
+        user: user(row.principal_kind, row.issuer, row.subject),
+        model: row.model,
+        requests: row.requests,
+        quantities: vec![
+            (MeasuredQuantity::INPUT_TOKENS.to_owned(), row.input),
+            (MeasuredQuantity::OUTPUT_TOKENS.to_owned(), row.output),
+        ],
+    });
+    Ok((sums.collect(), count))
+}
+
+fn user(kind: Option<i16>, issuer: Option<String>, subject: Option<String>) -> Option<UsageUser> {
+    Some(UsageUser { kind: principal_kind_name(kind?), issuer: issuer?, subject: subject? })
 }
 
 /// Of all tenants, since a moment; the operator's.

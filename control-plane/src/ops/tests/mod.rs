@@ -15,6 +15,7 @@ use std::{sync::LazyLock, time::Duration};
 
 mod isolation;
 mod order;
+mod predicates;
 mod trail;
 
 /// One server for all tests of this process, a database for each; the last to end stops it.

@@ -1,0 +1,175 @@
+//! The second lock: each query names its tenant, and holds where no policy does.
+//!
+//! All policies are opened, and two tenants have everything by the same names. What is asked for one of them must show
+//! nothing of the other, and what is done to one must leave the other as it is. A query that loses its tenant fails here.
+
+use super::*;
+use crate::{
+    db::{
+        access_rules, api_keys,
+        consumption::{self, EventPlace},
+        identity_providers, limits, pools, tenants,
+    },
+    domain::{page::Page, tenant::TenantChange, usage::UsageQuery},
+};
+use attach_proto::{
+    bundle::{AccessRule, IdentityProvider, Permission},
+    v1,
+};
+
+/// Whose names give it away wherever they show.
+const OTHER: &str = "globex";
+
+/// All that has a tenant.
+const TABLES: [&str; 10] = [
+    "tenant",
+    "pool_membership",
+    "identity_provider",
+    "identity_audience",
+    "api_key",
+    "usage_limit",
+    "access_rule",
+    "usage_event",
+    "usage_hour",
+    "audit_entry",
+];
+
+fn provider(tenant: &str) -> IdentityProvider {
+    let wire = v1::IdentityProvider {
+        id: "idp".to_owned(),
+        tenant: tenant.to_owned(),
+        issuer: format!("https://{tenant}.example"),
+        audiences: vec![format!("{tenant}-api")],
+        ..v1::IdentityProvider::default()
+    };
+    wire.try_into().unwrap()
+}
+
+fn rule(tenant: &str) -> AccessRule {
+    AccessRule {
+        id: "rule".parse().unwrap(),
+        tenant: id(tenant),
+        principals: vec![format!("{tenant}-user")],
+        groups: Vec::new(),
+        models: Vec::new(),
+        permissions: vec![Permission::Inference],
+    }
+}
+
+async fn fill(world: &World, name: &str) {
+    let (db, operator) = (&world.db, &world.operator);
+    issue_key(db, operator, &id(name), new_key(name), now()).await.unwrap();
+    set_limit(db, operator, &limit(name, 100)).await.unwrap();
+    set_identity_provider(db, operator, &provider(name)).await.unwrap();
+    set_access_rule(db, operator, &rule(name)).await.unwrap();
+    let usage = format!(
+        "insert into usage_event select '{name}', '{NOW}', gen_random_uuid(), '{NOW}', 'main', 'agent', gen_random_uuid(), 1,
+             sha256('x'), '{name}-request', 'chat', 'openai', 'llama3', true, 1, '{name}-user', '', '', '[]', '', '[]', 1, 200,
+             1, '[]', 5, 50;
+         insert into usage_hour values ('{name}', '{NOW}', 1, '', '{name}-user', 'llama3', 'input_tokens', 1, 7, 1)"
+    );
+    world.test.as_superuser(&usage).unwrap();
+}
+
+/// With two tenants of the same names, and no policy that holds anybody.
+async fn world() -> Option<World> {
+    let world = World::with_tenants(&["acme", OTHER]).await?;
+    for name in ["acme", OTHER] {
+        fill(&world, name).await;
+    }
+    let open = "do $$ declare name text; begin
+            foreach name in array string_to_array(current_setting('attach.tables'), ' ') loop
+                execute format('create policy open on %I using (true) with check (true)', name);
+            end loop;
+        end $$";
+    let open = format!("set attach.tables = '{}'; {open}", TABLES.join(" "));
+    world.test.as_superuser(&open).unwrap();
+    Some(world)
+}
+
+impl World {
+    /// All that the other tenant has.
+    fn others(&self) -> Vec<String> {
+        let rows = |table: &&str| {
+            let rows = format!("select * from {table} where tenant_id = '{OTHER}' order by 1, 2, 3");
+            self.test.as_superuser(&rows).unwrap()
+        };
+        TABLES.iter().map(rows).collect()
+    }
+}
+
+#[tokio::test]
+async fn all_tables_with_a_tenant_are_tried() {
+    let Some(world) = World::start().await else { return };
+    let tables =
+        "select relname from pg_class join pg_attribute on attrelid = pg_class.oid and attname = 'tenant_id'
+        where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition";
+    let mut known: Vec<_> = TABLES.to_vec();
+    known.sort_unstable();
+    let mut found: Vec<_> = world.test.as_superuser(tables).unwrap().lines().map(str::to_owned).collect();
+    found.sort_unstable();
+    assert_eq!(found, known);
+}
+
+#[tokio::test]
+async fn without_any_policy_what_is_read_of_one_tenant_shows_nothing_of_another() {
+    let Some(world) = world().await else { return };
+    let acme = id("acme");
+    let other_key = world.test.as_superuser(&format!("select id from api_key where tenant_id = '{OTHER}'"));
+    let other_key = other_key.unwrap().parse().unwrap();
+    let mut tx = world.db.tenant(acme.clone()).await.unwrap();
+    let (db, _) = tx.parts();
+    let all: i64 = sqlx::query_scalar("select count(*) from tenant").fetch_one(&mut *db).await.unwrap();
+    assert_eq!(all, 2, "no policy holds");
+
+    let by_name = Page::<String>::first();
+    let keys = api_keys::list(db, &acme, &by_name).await.unwrap().items;
+    let limits = limits::list(db, &acme, &by_name).await.unwrap().items;
+    let providers = identity_providers::list(db, &acme, &by_name).await.unwrap().items;
+    let rules = access_rules::list(db, &acme, &by_name).await.unwrap().items;
+    let memberships = pools::of_tenant(db, &acme).await.unwrap();
+    assert_eq!([keys.len(), limits.len(), providers.len(), rules.len(), memberships.len()], [1; 5]);
+    let one_limit = limits::find(db, &acme, &"tokens".parse().unwrap()).await.unwrap().unwrap();
+    let one_provider = identity_providers::find(db, &acme, &"idp".parse().unwrap()).await.unwrap().unwrap();
+    assert!(api_keys::find(db, &acme, &other_key).await.unwrap().is_none());
+    let tenant = tenants::find(db, &acme).await.unwrap().unwrap();
+    let (from, to) =
+        (now() - jiff::SignedDuration::from_hours(1), now() + jiff::SignedDuration::from_hours(1));
+    let query = UsageQuery { from, to, step: None, by_user: true, by_model: true };
+    let sums = consumption::sums(db, &acme, &query).await.unwrap().unwrap();
+    let most = consumption::most(db, &acme, &query, 10).await.unwrap();
+    let events = consumption::events(db, &acme, &Page::<EventPlace>::first()).await.unwrap().items;
+    assert_eq!((sums.len(), most.1, events.len()), (1, 1, 1));
+    let trail = audit::list(db, Some(&acme), &Page::first()).await.unwrap().items;
+    assert!(!trail.is_empty());
+    let shown = format!(
+        "{keys:?} {limits:?} {providers:?} {rules:?} {memberships:?} {one_limit:?} {one_provider:?} {tenant:?} {sums:?}
+         {most:?} {events:?} {trail:?}"
+    );
+    assert!(shown.contains("acme") && !shown.contains(OTHER), "{shown}");
+}
+
+#[tokio::test]
+async fn without_any_policy_what_is_done_to_one_tenant_leaves_another_as_it_is() {
+    let Some(world) = world().await else { return };
+    let (db, operator, acme) = (&world.db, &world.operator, id("acme"));
+    let before = world.others();
+    set_limit(db, operator, &limit("acme", 7)).await.unwrap();
+    set_identity_provider(db, operator, &provider("acme")).await.unwrap();
+    set_access_rule(db, operator, &rule("acme")).await.unwrap();
+    let change = TenantChange { name: Some("New".to_owned()), on_quota_outage: None, durability: None };
+    update_tenant(db, operator, &acme, &change).await.unwrap();
+    let key = |tenant: &str| {
+        let id = world.test.as_superuser(&format!("select id from api_key where tenant_id = '{tenant}'"));
+        id.unwrap().parse().unwrap()
+    };
+    let refused = revoke_key(db, operator, &acme, &key(OTHER)).await;
+    assert!(matches!(refused, Err(OpError::NotFound("key"))), "{refused:?}");
+    revoke_key(db, operator, &acme, &key("acme")).await.unwrap();
+    assert_eq!(world.others(), before);
+    remove_limit(db, operator, &acme, &"tokens".parse().unwrap()).await.unwrap();
+    remove_identity_provider(db, operator, &acme, &"idp".parse().unwrap()).await.unwrap();
+    remove_access_rule(db, operator, &acme, &"rule".parse().unwrap()).await.unwrap();
+    remove_tenant_from_pool(db, operator, &pool(), &acme).await.unwrap();
+    assert_eq!(world.others(), before);
+}
