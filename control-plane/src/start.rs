@@ -13,6 +13,7 @@ use crate::{
     state::{App, PublicUrl},
 };
 use anyhow::Context as _;
+use http::Uri;
 use std::{
     fs,
     io::{self, Write as _},
@@ -59,13 +60,20 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         .with_context(|| format!("--seal-key-file {}", settings.seal_key_file.display()))?;
     let authority_sha256 = door.authority.sha256();
     let agents = Listener::bind(settings.listen_agents, door).await?;
-    let grpc_url = settings.grpc_url.unwrap_or(format!("https://{}", agents.address()?));
+    let grpc_url = match settings.grpc_url {
+        Some(url) => checked_grpc_url(&url)?,
+        None => format!("https://{}", reachable(agents.address()?, "--grpc-url")?),
+    };
 
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("--listen: can't listen on {}; choose another port", settings.listen))?;
-    let own = format!("http://{}", listener.local_addr().context("--listen")?);
-    let public_url = Arc::new(PublicUrl::parse(settings.public_url.as_deref().unwrap_or(&own))?);
+    let own = listener.local_addr().context("--listen")?;
+    let public_url = match settings.public_url {
+        Some(url) => url,
+        None => format!("http://{}", reachable(own, "--public-url")?),
+    };
+    let public_url = Arc::new(PublicUrl::parse(&public_url)?);
     first_token(&db, &Clock::System, settings.operator_token_file.as_deref()).await?;
     tracing::info!("gateways join and connect at {grpc_url}");
     tracing::info!(
@@ -91,6 +99,28 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     anyhow::ensure!(is_asked, "a part of the control plane ended by itself; its log says why");
     Ok(())
+}
+
+/// An address that others can be told.
+fn reachable(own: SocketAddr, setting: &str) -> anyhow::Result<SocketAddr> {
+    anyhow::ensure!(
+        !own.ip().is_unspecified(),
+        "{setting}: nobody reaches {own}, which stands for all addresses of this host: say where others reach it"
+    );
+    Ok(own)
+}
+
+/// As gateways take it: they would refuse the join line else.
+fn checked_grpc_url(url: &str) -> anyhow::Result<String> {
+    let address: Option<Uri> = url.parse().ok();
+    let is_address = address.is_some_and(|uri| {
+        uri.scheme_str() == Some("https") && uri.host().is_some() && matches!(uri.path(), "" | "/")
+    });
+    anyhow::ensure!(
+        is_address,
+        "--grpc-url: is no https://host:port, where gateways reach this control plane"
+    );
+    Ok(url.trim_end_matches('/').to_owned())
 }
 
 /// The end of a part is the end of all: what goes on with half of itself looks well and is not.

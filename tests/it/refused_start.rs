@@ -42,7 +42,7 @@ async fn a_control_plane_that_can_t_serve_from_its_database_says_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_control_plane_with_another_seal_key_or_a_taken_port_says_so() {
+async fn a_control_plane_with_another_seal_key_a_taken_port_or_no_address_says_so() {
     let Some(plane) = ControlPlane::start().await else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
     let other = folder.path().join("keys").display().to_string();
@@ -54,6 +54,18 @@ async fn a_control_plane_with_another_seal_key_or_a_taken_port_says_so() {
     let (code, said) = plane.another(&[("ATTACH_SEAL_KEY_FILE", &other)]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains(&other) && said.contains("which the key file does not have"), "{said}");
+
+    // A join line, or a link, that leads nowhere would be found out much later.
+    let everywhere = "0.0.0.0:0";
+    for (setting, value, flag, expected) in [
+        ("ATTACH_GRPC_LISTEN", everywhere, "--grpc-url:", "say where others reach it"),
+        ("ATTACH_LISTEN", everywhere, "--public-url:", "say where others reach it"),
+        ("ATTACH_GRPC_URL", "control.example:8443", "--grpc-url:", "is no https://host:port"),
+    ] {
+        let (code, said) = plane.another(&[(setting, value)]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(flag) && said.contains(expected), "{setting}: {said}");
+    }
 
     let taken = format!("127.0.0.1:{}", plane.port);
     for (setting, flag) in [("ATTACH_LISTEN", "--listen:"), ("ATTACH_GRPC_LISTEN", "--listen-agents:")] {

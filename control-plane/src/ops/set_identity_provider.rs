@@ -5,7 +5,7 @@ use crate::{
     db::{Database, DbError, audit, heads, identity_providers, pools},
     domain::actor::Actor,
 };
-use attach_proto::bundle::IdentityProvider;
+use attach_proto::bundle::{IdentityProvider, JsonPointer};
 use serde_json::json;
 
 pub async fn set_identity_provider(
@@ -18,12 +18,22 @@ pub async fn set_identity_provider(
     let version = heads::next_config(connection).await?;
     identity_providers::put(connection, provider, version).await.map_err(refused)?;
     pools::touch_those_of(connection, tenant, version).await?;
+    let algorithms: Vec<_> = provider.algorithms.iter().map(|of| of.name()).collect();
     let entry = audit::Entry {
         actor,
         tenant: Some(tenant),
         action: "set_identity_provider",
         target: provider.id.as_str(),
-        detail: json!({ "issuer": provider.issuer, "audiences": provider.audiences }),
+        detail: json!({
+            "issuer": provider.issuer,
+            "audiences": provider.audiences,
+            "algorithms": algorithms,
+            "jwks_url": provider.jwks_url.as_ref().map(|url| url.as_str()),
+            "clock_skew_ms": u64::try_from(provider.clock_skew.as_millis()).ok(),
+            "user_claim": provider.claims.user.as_str(),
+            "groups_claim": provider.claims.groups.as_str(),
+            "project_claim": provider.claims.project.as_ref().map(JsonPointer::as_str),
+        }),
     };
     audit::append(connection, entry).await?;
     Ok(tx.commit().await?)

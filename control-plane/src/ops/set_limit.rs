@@ -14,6 +14,7 @@ pub async fn set_limit(db: &Database, actor: &Actor, limit: &Limit) -> Result<()
     let version = heads::next_config(connection).await?;
     limits::put(connection, limit, version).await.map_err(refused)?;
     pools::touch_those_of(connection, tenant, version).await?;
+    let models: Vec<_> = limit.scope.models.iter().map(|of| of.as_str()).collect();
     let entry = audit::Entry {
         actor,
         tenant: Some(tenant),
@@ -24,6 +25,9 @@ pub async fn set_limit(db: &Database, actor: &Actor, limit: &Limit) -> Result<()
             "measure": limit.measure.name(),
             "window_ms": u64::try_from(limit.window.as_millis()).ok(),
             "counter": limit.counter.name(),
+            "principals": limit.scope.principals,
+            "groups": limit.scope.groups,
+            "models": models,
         }),
     };
     audit::append(connection, entry).await?;

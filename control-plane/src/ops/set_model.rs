@@ -31,12 +31,20 @@ pub async fn set_model(db: &Database, actor: &Actor, pool: &PoolId, model: &Mode
         .iter()
         .map(|target| json!({ "upstream": target.upstream.as_str(), "engine_model": target.engine_model.as_str() }))
         .collect();
+    let aliases: Vec<_> = model.aliases.iter().map(|of| of.as_str()).collect();
+    let only_tenants: Vec<_> = model.tenants.iter().map(|of| of.as_str()).collect();
     let entry = audit::Entry {
         actor,
         tenant: None,
         action: "set_model",
         target: model.name.as_str(),
-        detail: json!({ "pool": pool.as_str(), "targets": targets, "max_output_tokens": model.max_output_tokens }),
+        detail: json!({
+            "pool": pool.as_str(),
+            "targets": targets,
+            "aliases": aliases,
+            "only_tenants": only_tenants,
+            "max_output_tokens": model.max_output_tokens,
+        }),
     };
     audit::append(tx.connection(), entry).await?;
     Ok(tx.commit().await?)
