@@ -162,3 +162,16 @@ async fn usage_has_a_picture_its_numbers_as_text_and_a_page_of_its_own_when_ther
     let home = browser.page("/").await;
     assert!(home.contains("1,500") && home.contains("3,000"));
 }
+
+#[tokio::test]
+async fn with_more_users_than_a_page_has_room_for_usage_shows_those_with_most() {
+    let Some(served) = Served::start().await else { return };
+    let browser = Browser::signed_in(&served).await;
+    served.with_usage("acme", "alice", 1_500);
+    let many = "insert into usage_hour select tenant_id, hour, principal_kind, issuer, 'user-' || n, model, kind, source, n, 1
+        from usage_hour, generate_series(1, 6000) n where kind = 'input_tokens' and subject = 'alice'";
+    served.world.test.as_superuser(many).unwrap();
+    let page = browser.page("/tenants/acme/usage").await;
+    assert!(page.contains("the first 100 of 6,001"), "{page}");
+    assert!(page.contains("user-6000") && page.contains("user-5999") && !page.contains(">user-17<"));
+}
