@@ -6,7 +6,10 @@ use crate::{
     whole_file,
 };
 use attach_proto::{enrolment::AgentName, v1};
-use aws_lc_rs::signature::{ED25519, ED25519_PUBLIC_KEY_LEN, UnparsedPublicKey};
+use aws_lc_rs::{
+    digest::{SHA256, digest},
+    signature::{ED25519, ED25519_PUBLIC_KEY_LEN, UnparsedPublicKey},
+};
 use jiff::Timestamp;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -135,6 +138,13 @@ impl Identity {
         let disk = |source| IdentityError::Disk { path: path.clone(), source };
         let text = serde_json::to_vec_pretty(&self.document).map_err(|error| disk(error.into()))?;
         whole_file::replace(&path, &text).map_err(disk)
+    }
+
+    /// Of each authority that may sign for the control plane, the SHA-256 of its certificate.
+    pub(crate) fn authorities_sha256(&self) -> impl Iterator<Item = [u8; 32]> {
+        let sha256 =
+            |authority: &Authority| digest(&SHA256, &authority.0).as_ref().try_into().unwrap_or_default();
+        self.document.authorities.iter().map(sha256)
     }
 
     pub(super) fn has_authority(&self, is_it: impl Fn(&[u8]) -> bool) -> bool {

@@ -10,7 +10,7 @@ use crate::{
     reporter::{LAST_WORK, Reporter},
     settings::Environment,
     source::{ControlPlane, Source, SourceFault},
-    usage::SpoolWriter,
+    usage::{AuthorityMark, SpoolWriter},
 };
 use attach_proto::{enrolment::AgentName, v1};
 use rustls::ClientConfig;
@@ -51,6 +51,12 @@ impl Managed {
 
     pub(crate) fn name(&self) -> AgentName {
         self.identities.borrow().name.clone()
+    }
+
+    /// Which control plane usage is for.
+    pub(crate) fn authority(&self) -> AuthorityMark {
+        // An identity without an authority would not have been taken.
+        AuthorityMark::new(self.identities.borrow().authorities_sha256().next().unwrap_or_default())
     }
 
     pub(crate) fn standing(&self) -> Arc<Standing> {

@@ -10,7 +10,7 @@ use crate::{
     backoff::Backoff,
     control_plane::Standing,
     enrolment::Link,
-    usage::{Found, Outbox, OutboxError, Outgoing, SpoolHandle},
+    usage::{AuthorityMark, Found, Outbox, OutboxError, Outgoing, SpoolHandle},
 };
 use shipment::{Shipment, Went};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -50,7 +50,8 @@ impl Reporter {
         link: Link,
         standing: Arc<Standing>,
     ) -> Self {
-        Self { outbox: Outbox::new(state, own, spool.clone()), spool, link, standing }
+        let authorities = link.identity().authorities_sha256().map(AuthorityMark::new).collect();
+        Self { outbox: Outbox::new(state, own, spool.clone(), authorities), spool, link, standing }
     }
 
     /// Runs until all is sent after `drain`; before that, for ever.

@@ -56,7 +56,7 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
     let (agent, pool, destination) = match &managed {
         Some(managed) => {
             let AgentName { pool, agent } = managed.name();
-            (agent, Some(pool), Destination::ControlPlane)
+            (agent, Some(pool), Destination::ControlPlane(managed.authority()))
         }
         None => (agent_id(&settings.state_dir)?, None, Destination::ThisHost),
     };

@@ -26,7 +26,7 @@ pub(crate) use directory::Found;
 pub(crate) use outbox::{Batch, Outbox, OutboxError, Outgoing};
 pub(crate) use spool::{CoreQueue, CoreReports, Entry, Report, SpoolFault, SpoolHandle};
 pub(crate) use table::printable;
-pub(crate) use writer::{Destination, SpoolWriter};
+pub(crate) use writer::{AuthorityMark, Destination, SpoolWriter};
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use super::{
     directory::{self, DirectoryError, Found, SpoolDirectory},
     spool::SpoolHandle,
     store::{self, Store, StoreError},
+    writer::AuthorityMark,
 };
 use bytes::Bytes;
 use std::{
@@ -27,6 +28,8 @@ pub(crate) struct Outbox {
     state: PathBuf,
     own: Uuid,
     spool: SpoolHandle,
+    /// Of the control plane that is sent to; it may be changing from one authority to the next.
+    authorities: Vec<AuthorityMark>,
     /// Spools of earlier starts that need no more looks: sent whole, or never meant for a control plane.
     settled: HashSet<Uuid>,
 }
@@ -69,8 +72,8 @@ pub(crate) enum OutboxError {
 }
 
 impl Outbox {
-    pub(crate) fn new(state: &Path, own: Uuid, spool: SpoolHandle) -> Self {
-        Self { state: state.to_owned(), own, spool, settled: HashSet::new() }
+    pub(crate) fn new(state: &Path, own: Uuid, spool: SpoolHandle, authorities: Vec<AuthorityMark>) -> Self {
+        Self { state: state.to_owned(), own, spool, authorities, settled: HashSet::new() }
     }
 
     /// This start's spool.
@@ -98,7 +101,15 @@ impl Outbox {
         let acknowledged = store.as_ref().map(Store::acknowledged).transpose()?.flatten();
         if let (Some(store), Some(acknowledged)) = (store, acknowledged) {
             let last_seq = store.last_seq()?;
-            if acknowledged < last_seq {
+            let is_another_s =
+                store.authority()?.is_some_and(|authority| !self.authorities.contains(&authority));
+            if acknowledged < last_seq && is_another_s {
+                tracing::warn!(
+                    spool.path = %found.path.display(),
+                    events = last_seq - acknowledged,
+                    "usage for the control plane that this gateway belonged to before; it is kept and not sent to this one"
+                );
+            } else if acknowledged < last_seq {
                 let hold = Hold::Ended { acknowledged, last_seq, _directory: directory };
                 return Ok(Some(Outgoing { id: found.id, store, hold }));
             }

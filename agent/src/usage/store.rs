@@ -3,7 +3,10 @@
 //! Auto-checkpoint is off because SQLite throws its I/O errors away; the writer checkpoints by itself and looks.
 //! The build sets `HAVE_FDATASYNC`, without which each commit costs a full `fsync`.
 
-use super::spool::{Entry, SpoolFault};
+use super::{
+    spool::{Entry, SpoolFault},
+    writer::AuthorityMark,
+};
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior,
     config::DbConfig, params,
@@ -20,6 +23,7 @@ const APPLICATION_ID: i32 = 0x4154_5350;
 
 pub(super) const LAST_SEQ: &str = "last_seq";
 pub(super) const ACKNOWLEDGED: &str = "acked";
+const AUTHORITY: &str = "authority";
 
 /// Goes up with each change that an older reader would misread.
 pub(super) const SCHEMA_VERSION: i32 = 1;
@@ -30,7 +34,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// `last_seq` is written before events are deleted: the greatest `seq` is gone once all are, and numbers must never be
 /// given twice. It is not in each commit, where it would be one page more to write. `rolled` is the last event that
-/// stands in `usage_day`. A row `acked` is there when a control plane takes the events.
+/// stands in `usage_day`. A row `acked` is there when a control plane takes the events, a row `authority` says which.
 const SCHEMA: &str = "
 create table ev(
     seq integer primary key,
@@ -188,6 +192,20 @@ impl Store {
     /// Number of the last event that a control plane has; `None` for a spool that no control plane is sent.
     pub(super) fn acknowledged(&self) -> Result<Option<i64>, StoreError> {
         self.sql(|connection| meta(connection, ACKNOWLEDGED))
+    }
+
+    /// The control plane that takes the events, where the spool says so.
+    pub(super) fn authority(&self) -> Result<Option<AuthorityMark>, StoreError> {
+        let kept = self.sql(|connection| meta(connection, AUTHORITY))?;
+        Ok(kept.map(AuthorityMark::from_kept))
+    }
+
+    /// For good.
+    pub(super) fn belong_to(&self, authority: AuthorityMark) -> Result<(), StoreError> {
+        self.sql(|connection| {
+            let insert = "insert into meta(k, v) values (?1, ?2)";
+            connection.execute(insert, params![AUTHORITY, authority.kept()]).map(drop)
+        })
     }
 
     /// Keeps that number. It never goes back.

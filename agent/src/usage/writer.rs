@@ -58,13 +58,32 @@ const LAST_WORK: Duration = Duration::from_secs(10);
 /// A thread can't be waited for with a deadline, so it is looked at: often, for it usually ends at once.
 const FINISH_LOOK: Duration = Duration::from_millis(2);
 
+/// Which control plane it is, as a spool keeps it: the first bytes of the SHA-256 of its authority's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AuthorityMark(i64);
+
+impl AuthorityMark {
+    pub(crate) fn new(sha256: [u8; 32]) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = sha256;
+        Self(i64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+
+    pub(super) fn kept(self) -> i64 {
+        self.0
+    }
+
+    pub(super) fn from_kept(kept: i64) -> Self {
+        Self(kept)
+    }
+}
+
 /// What becomes of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Destination {
     /// They stay here, for a month.
     ThisHost,
-    /// They are kept until a control plane has them.
-    ControlPlane,
+    /// They are kept until the control plane of this authority has them.
+    ControlPlane(AuthorityMark),
 }
 
 /// Owns the writer thread, and the one that looks after the spools of earlier starts.
@@ -117,8 +136,10 @@ impl SpoolWriter {
     pub(crate) fn start(state: &Path, clock: Clock, destination: Destination) -> Result<Self, StartError> {
         let directory = SpoolDirectory::claim(state, clock.now())?;
         let store = Store::create(directory.path())?;
-        if destination == Destination::ControlPlane {
-            // Before the first event: nothing that a control plane has not seen is ever taken for a standalone one's.
+        if let Destination::ControlPlane(authority) = destination {
+            // Before the first event: nothing that a control plane has not seen is ever taken for a standalone one's, or sent
+            // to another.
+            store.belong_to(authority)?;
             store.acknowledge(0)?;
         }
         let id = directory.id();

@@ -214,7 +214,8 @@ async fn a_certificate_is_renewed_in_time_kept_and_shown_by_a_new_stream() {
 
     // Sixteen hours and a bit: two thirds of its day are over.
     world.time.fetch_add(17 * 3_600 * 1_000, Ordering::Relaxed);
-    let spool = SpoolWriter::start(world.state.path(), Clock::System, Destination::ControlPlane).unwrap();
+    let plane = Destination::ControlPlane(managed.authority());
+    let spool = SpoolWriter::start(world.state.path(), Clock::System, plane).unwrap();
     let running = managed.start(&spool);
     eventually("a new certificate is in force", || standing.look().certificate_ends > Some(ends)).await;
     assert_eq!(world.plane.renewals(), 1);

@@ -62,7 +62,8 @@ impl Reporting {
             source.follow(sender, |_| {}).await;
         });
         let session = world.session().await;
-        let spool = SpoolWriter::start(world.state.path(), Clock::System, Destination::ControlPlane).unwrap();
+        let plane = Destination::ControlPlane(managed.authority());
+        let spool = SpoolWriter::start(world.state.path(), Clock::System, plane).unwrap();
         let running = managed.start(&spool);
         Self { spool, running, standing, follow, session }
     }

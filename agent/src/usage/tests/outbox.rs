@@ -8,6 +8,11 @@ fn acknowledged(spool: &Path) -> Option<i64> {
     store.acknowledged().unwrap()
 }
 
+/// The control plane that all is for.
+fn plane() -> AuthorityMark {
+    AuthorityMark::new([1; 32])
+}
+
 /// A spool of a start that has ended, with these events.
 async fn ended(state: &Path, events: Vec<Entry>, destination: Destination) -> directory::Found {
     let writer = SpoolWriter::start(state, Clock::System, destination).unwrap();
@@ -31,8 +36,8 @@ fn open_when_free(outbox: &mut Outbox, found: &directory::Found) -> Outgoing {
 
 /// Of a start that has nothing of its own.
 fn outbox(state: &Path) -> (Outbox, SpoolWriter) {
-    let writer = SpoolWriter::start(state, Clock::System, Destination::ControlPlane).unwrap();
-    (Outbox::new(state, writer.id(), writer.handle()), writer)
+    let writer = SpoolWriter::start(state, Clock::System, Destination::ControlPlane(plane())).unwrap();
+    (Outbox::new(state, writer.id(), writer.handle(), vec![plane()]), writer)
 }
 
 fn all_batches(outgoing: &mut Outgoing) -> Vec<Batch> {
@@ -49,9 +54,9 @@ fn all_batches(outgoing: &mut Outgoing) -> Vec<Batch> {
 #[tokio::test]
 async fn a_live_spool_is_sent_as_far_as_it_is_durable_and_its_writer_keeps_the_mark() {
     let state = tempfile::tempdir().unwrap();
-    let writer = SpoolWriter::start(state.path(), Clock::System, Destination::ControlPlane).unwrap();
+    let writer = SpoolWriter::start(state.path(), Clock::System, Destination::ControlPlane(plane())).unwrap();
     let (queue, mut reports) = writer.handle().attach_core();
-    let outbox = Outbox::new(state.path(), writer.id(), writer.handle());
+    let outbox = Outbox::new(state.path(), writer.id(), writer.handle(), vec![plane()]);
     let mut live = outbox.live().unwrap();
     assert_eq!(live.batch(0).unwrap(), None);
     let events = entries(0..2_500);
@@ -82,7 +87,7 @@ async fn large_events_make_small_batches_and_one_always_goes() {
     let entry = |size: usize| Entry { at_ms: at(NOON).as_millisecond(), body: vec![7; size] };
     let sizes = [400 << 10, 400 << 10, 400 << 10, 3 << 20, 1, 2];
     let events = sizes.into_iter().map(entry).collect();
-    let found = ended(state.path(), events, Destination::ControlPlane).await;
+    let found = ended(state.path(), events, Destination::ControlPlane(plane())).await;
     let (mut outbox, _writer) = outbox(state.path());
     let mut outgoing = open_when_free(&mut outbox, &found);
     let counts: Vec<_> = all_batches(&mut outgoing).iter().map(|batch| batch.events.len()).collect();
@@ -92,7 +97,7 @@ async fn large_events_make_small_batches_and_one_always_goes() {
 #[tokio::test]
 async fn a_spool_of_an_earlier_start_is_sent_from_its_mark_until_nothing_is_left() {
     let state = tempfile::tempdir().unwrap();
-    let found = ended(state.path(), entries(0..10), Destination::ControlPlane).await;
+    let found = ended(state.path(), entries(0..10), Destination::ControlPlane(plane())).await;
     let (mut first, writer) = outbox(state.path());
     assert_eq!(first.ended().unwrap(), std::slice::from_ref(&found));
     let mut outgoing = open_when_free(&mut first, &found);
@@ -119,7 +124,7 @@ async fn a_spool_of_an_earlier_start_is_sent_from_its_mark_until_nothing_is_left
 async fn a_living_process_s_spool_is_left_to_it_and_a_standalone_one_is_nobody_s() {
     let state = tempfile::tempdir().unwrap();
     let standalone = ended(state.path(), entries(0..3), Destination::ThisHost).await;
-    let living = SpoolWriter::start(state.path(), Clock::System, Destination::ControlPlane).unwrap();
+    let living = SpoolWriter::start(state.path(), Clock::System, Destination::ControlPlane(plane())).unwrap();
     let (mut outbox, _writer) = outbox(state.path());
     for found in outbox.ended().unwrap() {
         assert!(outbox.open(&found).unwrap().is_none());
@@ -129,10 +134,29 @@ async fn a_living_process_s_spool_is_left_to_it_and_a_standalone_one_is_nobody_s
     assert_eq!(acknowledged(&standalone.path), None);
 }
 
+/// A tenant of the same name there would pay for it.
+#[tokio::test]
+async fn what_was_counted_for_one_control_plane_is_not_sent_to_another() {
+    let state = tempfile::tempdir().unwrap();
+    let before = AuthorityMark::new([2; 32]);
+    let found = ended(state.path(), entries(0..3), Destination::ControlPlane(before)).await;
+    let (mut outbox, _writer) = outbox(state.path());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while outbox.ended().unwrap().contains(&found) {
+        assert!(outbox.open(&found).unwrap().is_none());
+        assert!(Instant::now() < deadline, "it is looked at no more");
+    }
+    assert_eq!(acknowledged(&found.path), Some(0), "it is kept");
+    let writer = SpoolWriter::start(state.path(), Clock::System, Destination::ControlPlane(before)).unwrap();
+    let back = vec![plane(), before];
+    let mut back = Outbox::new(state.path(), writer.id(), writer.handle(), back);
+    assert_eq!(all_batches(&mut open_when_free(&mut back, &found)).len(), 1);
+}
+
 #[tokio::test]
 async fn events_that_are_not_there_any_more_are_told_by_number() {
     let state = tempfile::tempdir().unwrap();
-    let found = ended(state.path(), entries(0..10), Destination::ControlPlane).await;
+    let found = ended(state.path(), entries(0..10), Destination::ControlPlane(plane())).await;
     let (mut outbox, _writer) = outbox(state.path());
     let mut outgoing = open_when_free(&mut outbox, &found);
     let file = Connection::open(found.path.join(store::FILE_NAME)).unwrap();

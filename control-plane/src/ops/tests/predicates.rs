@@ -77,6 +77,10 @@ async fn world() -> Option<World> {
     for name in ["acme", OTHER] {
         fill(&world, name).await;
     }
+    // What changes for a tenant is not told to the agents of a pool that does not serve it.
+    let side = "side".parse().unwrap();
+    create_pool(&world.db, &world.operator, &side, "Elsewhere").await.unwrap();
+    create_tenant(&world.db, &world.operator, &tenant("umbrella"), &side).await.unwrap();
     let open = "do $$ declare name text; begin
             foreach name in array string_to_array(current_setting('attach.tables'), ' ') loop
                 execute format('create policy open on %I using (true) with check (true)', name);
@@ -94,7 +98,8 @@ impl World {
             let rows = format!("select * from {table} where tenant_id = '{OTHER}' order by 1, 2, 3");
             self.test.as_superuser(&rows).unwrap()
         };
-        TABLES.iter().map(rows).collect()
+        let elsewhere = self.test.as_superuser("select revision from pool where id = 'side'").unwrap();
+        TABLES.iter().map(rows).chain([elsewhere]).collect()
     }
 }
 
@@ -128,7 +133,7 @@ async fn read(world: &World, own: &TenantId, other: &str) -> String {
     let mut tx = world.db.tenant(own.clone()).await.unwrap();
     let (db, _) = tx.parts();
     let all: i64 = sqlx::query_scalar("select count(*) from tenant").fetch_one(&mut *db).await.unwrap();
-    assert_eq!(all, 2, "no policy holds");
+    assert_eq!(all, 3, "no policy holds");
 
     let by_name = Page::<String>::first();
     let keys = api_keys::list(db, own, &by_name).await.unwrap().items;
