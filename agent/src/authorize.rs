@@ -75,15 +75,18 @@ pub(crate) fn authorize(
     }
 }
 
-/// The bundle's models that this caller may use, for the lists of models.
+/// The bundle's models that this caller may use and an engine of this host has, for the lists of models.
 pub(crate) fn visible_models<'a>(
     principal: &'a Principal,
     snapshot: &'a Snapshot,
 ) -> impl Iterator<Item = &'a Model> {
     snapshot.bundle().models.iter().filter(|model| {
         let served = model.tenants.is_empty() || model.tenants.contains(&principal.tenant);
+        let is_here = model.targets.iter().any(|target| snapshot.engine(&target.upstream).is_some());
         let name = model.name.canonical();
-        served && verdict(principal, Permission::Inference, Some(&name), snapshot) == Verdict::Granted
+        served
+            && is_here
+            && verdict(principal, Permission::Inference, Some(&name), snapshot) == Verdict::Granted
     })
 }
 

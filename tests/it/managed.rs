@@ -200,9 +200,8 @@ async fn a_revision_that_does_not_validate_is_refused_with_its_path_and_the_last
     change(
         &plane,
         &format!(
-            "insert into model (pool_id, name, version) values ('main', 'tiny', {n});
-             insert into model_target (pool_id, model_name, position, upstream, engine_model)
-                 values ('main', 'tiny', 0, 'nowhere', 'tiny')"
+            // No operation leaves a model without a target.
+            "insert into model (pool_id, name, version) values ('main', 'tiny', {n})"
         ),
     );
     let refusal = eventually("the control plane knows why", SOON, async || {
@@ -210,19 +209,56 @@ async fn a_revision_that_does_not_validate_is_refused_with_its_path_and_the_last
         (!said.is_empty()).then_some(said)
     })
     .await;
-    assert_eq!(refusal, "models[tiny].targets[0].upstream: there is no upstream \"nowhere\"");
+    assert_eq!(refusal, "models[tiny].targets: needs at least one upstream");
     serve(&gateway, 1).await;
     let state = readiness(&gateway).await;
     assert_eq!((&state["ready"], &state["bundle_revision"]), (&json!(true), &good), "{state}");
     assert_eq!(state["control_plane"]["refused_revisions"], 1, "{state}");
 
-    change(&plane, &format!("update model_target set upstream = 'engine'; update model set version = {n}"));
+    change(
+        &plane,
+        &format!(
+            "insert into model_target (pool_id, model_name, position, upstream, engine_model)
+                 values ('main', 'tiny', 0, 'engine', 'tiny');
+             update model set version = {n}"
+        ),
+    );
     eventually("the mended revision is served", SOON, async || {
         (readiness(&gateway).await["bundle_revision"].as_u64() > good.as_u64()).then_some(())
     })
     .await;
     serve(&gateway, 1).await;
     assert_eq!(readiness(&gateway).await["control_plane"]["refusal"], Value::Null);
+}
+
+/// A pool's hosts have different engines.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_of_another_host_s_engine_is_not_served_here_and_holds_nothing_back() {
+    let Some(World { plane, gateway, engine: _engine, .. }) = world().await else { return };
+    let put = async |name: &str, upstream: &str| {
+        let targets = json!({"targets": [{"upstream": upstream, "engine_model": "tiny"}]});
+        plane.call(http::Method::PUT, &format!("/pools/main/models/{name}"), targets).await;
+    };
+    put("elsewhere", "gpu-b").await;
+    let client = gateway.client().with_bearer(KEY);
+    let ask = async |model: &str| {
+        let body = json!({"model": model, "messages": [{"role": "user", "content": "hi"}]});
+        client.post("/v1/chat/completions", &body).await
+    };
+    eventually("only what is declared is served", SOON, async || {
+        (ask("tiny").await.status == 404).then_some(())
+    })
+    .await;
+    let answer = ask("elsewhere").await;
+    assert_eq!(answer.status, 404, "{}", answer.text());
+    assert!(answer.text().contains("No engine here has this model"), "{}", answer.text());
+    put("here", "engine").await;
+    eventually("a later revision acts", SOON, async || (ask("here").await.status == 200).then_some(())).await;
+    let listed = client.send(http::Method::GET, "/v1/models", "").await.whole().await;
+    assert!(listed.text().contains("here") && !listed.text().contains("elsewhere"), "{}", listed.text());
+    plane.database.as_superuser("update api_key set revoked_at = now()").expect("the superuser may");
+    put("last", "gpu-b").await;
+    eventually("a revoked key stops", SOON, async || (ask("here").await.status == 401).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

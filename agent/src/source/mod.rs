@@ -82,7 +82,8 @@ impl Source {
 
 /// `check FILE` and the gateway itself come through here.
 pub(crate) fn validate(wire: v1::Bundle, name: &str) -> Result<Bundle, SourceFault> {
-    Bundle::try_from(wire).map_err(|invalid| SourceFault::Invalid { origin: name.to_owned(), invalid })
+    let validated = Bundle::try_from(wire).and_then(|bundle| bundle.check_upstreams().map(|()| bundle));
+    validated.map_err(|invalid| SourceFault::Invalid { origin: name.to_owned(), invalid })
 }
 
 pub(crate) fn check_somebody_could_call(bundle: &Bundle, name: &str) -> Result<(), SourceFault> {

@@ -369,7 +369,6 @@ fn check_unique(bundle: &Bundle) -> Result<(), Invalid> {
 fn check_references(bundle: &Bundle) -> Result<(), Invalid> {
     let tenants: BTreeSet<_> = bundle.tenants.iter().map(|tenant| &tenant.id).collect();
     let stores: BTreeSet<&QuotaStoreId> = bundle.quota_stores.iter().map(|store| &store.id).collect();
-    let upstreams: BTreeSet<&UpstreamId> = bundle.upstreams.iter().map(|upstream| &upstream.id).collect();
     let tenant_of = |list: &str, index: usize, tenant: &TenantId| {
         if tenants.contains(tenant) {
             return Ok(());
@@ -401,15 +400,30 @@ fn check_references(bundle: &Bundle) -> Result<(), Invalid> {
         for tenant in &model.tenants {
             tenant_of("models", index, tenant)?;
         }
-        for (target_index, target) in model.targets.iter().enumerate() {
-            if !upstreams.contains(&target.upstream) {
-                let path = format!("models[{index}].targets[{target_index}].upstream");
-                let problem = format!("there is no upstream {:?}", target.upstream.as_str());
-                return Err(Invalid::new(path, problem));
-            }
-        }
     }
     Ok(())
+}
+
+impl Bundle {
+    /// Whether each model's engines are among the upstreams. Not a part of what makes a bundle valid: a pool's models are
+    /// for many hosts, each of which has its own engines and serves what these have.
+    ///
+    /// # Errors
+    ///
+    /// Names the first target that has none.
+    pub fn check_upstreams(&self) -> Result<(), Invalid> {
+        let upstreams: BTreeSet<&UpstreamId> = self.upstreams.iter().map(|upstream| &upstream.id).collect();
+        for (index, model) in self.models.iter().enumerate() {
+            for (target_index, target) in model.targets.iter().enumerate() {
+                if !upstreams.contains(&target.upstream) {
+                    let path = format!("models[{index}].targets[{target_index}].upstream");
+                    let problem = format!("there is no upstream {:?}", target.upstream.as_str());
+                    return Err(Invalid::new(path, problem));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// One (issuer, audience) must resolve to exactly one tenant, else a token could be read as either's.
