@@ -149,10 +149,13 @@ start_redis() {
   port=$(port_of redis 6380)
   (
     umask 077
+    # As the file quotes: a path may have spaces and quotation marks.
+    folder=${stores//\\/\\\\}
+    folder=${folder//\"/\\\"}
     cat >"$stores/redis.conf" <<END
 bind 127.0.0.1
 port $port
-dir $stores
+dir "$folder"
 requirepass $(secret redis)
 appendonly yes
 save ""

@@ -284,14 +284,16 @@ create policy of_the_agents_pool on usage_event for insert to attach_ingest
                 ->> tenant_id)::tstzmultirange @> occurred_at);
 grant insert on usage_event to attach_ingest;
 create policy ingest on usage_hour to attach_ingest
-    using (true)
+    using (tenant_id in (select tenant_id from pool_membership where pool_id = current_pool()))
     with check (tenant_id in (select tenant_id from pool_membership where pool_id = current_pool()));
 grant select, insert, update (quantity, requests) on usage_hour to attach_ingest;
 create policy of_the_agents_pool on pool_membership for select to attach_ingest using (pool_id = current_pool());
 grant select on pool_membership to attach_ingest;
 create policy of_the_agents_pool on agent for select to attach_ingest using (pool_id = current_pool());
 grant select (id, pool_id, revoked_at) on agent to attach_ingest;
-create policy ingest on usage_spool to attach_ingest using (true) with check (true);
+create policy ingest on usage_spool to attach_ingest
+    using (agent_id in (select id from agent where pool_id = current_pool()))
+    with check (agent_id in (select id from agent where pool_id = current_pool()));
 grant select, insert, update (last_seq, last_at) on usage_spool to attach_ingest;
 create policy ingest on usage_quarantine for insert to attach_ingest with check (true);
 grant insert on usage_quarantine to attach_ingest;

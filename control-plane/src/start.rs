@@ -14,6 +14,7 @@ use crate::{
 };
 use anyhow::Context as _;
 use http::Uri;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
     fs,
     io::{self, Write as _},
@@ -50,6 +51,7 @@ pub(crate) struct Settings {
 
 /// Serves until a signal.
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
+    raise_file_limit();
     let db = Database::open_with(&settings.database_url, settings.database_direct_url.as_deref())
         .await
         .context("DATABASE_URL")?;
@@ -99,6 +101,15 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     anyhow::ensure!(is_asked, "a part of the control plane ended by itself; its log says why");
     Ok(())
+}
+
+/// Each connection is a file. The usual soft limit of 1,024 is for programs of another age.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
 }
 
 /// An address that others can be told.

@@ -10,7 +10,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{HeaderMap, header, request::Parts},
 };
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use std::str::FromStr;
 
 /// The largest body; a hundred times what any has.
@@ -124,21 +124,36 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let inner = error.inner();
+        let pointer = pointer_of(error.path());
         if inner.is_data() {
-            return data_problem(&pointer_of(error.path()), &inner.to_string());
+            return data_problem(&pointer, &inner.to_string());
+        }
+        // Where a word is to be, the library takes a number or a list for bad JSON.
+        if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
+            return Problem::field(pointer, "is not of the type that it has to be");
         }
         Problem::malformed(format!("The body is not JSON: {inner}."))
     })?;
     json.end().map_err(|_| Problem::malformed("The body goes on after its JSON value."))?;
     // Postgres keeps no such text, and no name has it.
-    if bytes.windows(NUL.len()).any(|window| window == NUL) {
+    if has_nul(bytes) {
         return Err(Problem::malformed("The body has the character U+0000 in a text."));
     }
     Ok(value)
 }
 
-/// As it is written in JSON: as itself it may not stand in a text.
-const NUL: &[u8] = b"\\u0000";
+/// As it is written in JSON: as itself it may not stand in a text. Behind an even number of backslashes it is no escape.
+fn has_nul(json: &[u8]) -> bool {
+    let mut backslashes = 0_usize;
+    json.iter().enumerate().any(|(index, byte)| {
+        if *byte == b'\\' {
+            backslashes += 1;
+            return false;
+        }
+        let is_escaped = std::mem::take(&mut backslashes) % 2 == 1;
+        is_escaped && json.get(index..).is_some_and(|rest| rest.starts_with(b"u0000"))
+    })
+}
 
 /// What is missing is named in the message; the path ends above it.
 fn data_problem(parent: &str, message: &str) -> Problem {

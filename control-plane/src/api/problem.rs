@@ -142,7 +142,8 @@ impl From<DbError> for Problem {
                 let detail = "The database is not available; try again in a few seconds.";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
             }
-            DbError::Conflict { .. } | DbError::Value(_) | DbError::Statement(_) => Self::fault(&error),
+            DbError::Value(_) => Self::malformed("A value is beyond what can be kept or looked for."),
+            DbError::Conflict { .. } | DbError::Statement(_) => Self::fault(&error),
         }
     }
 }

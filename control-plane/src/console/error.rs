@@ -35,7 +35,10 @@ impl From<DbError> for Failure {
                 tracing::warn!("the database is not available: {error}");
                 Self::Unavailable
             }
-            DbError::Conflict { .. } | DbError::Value(_) | DbError::Statement(_) => fault(&error),
+            DbError::Value(_) => {
+                Self::Unreadable("A value is beyond what can be kept or looked for.".to_owned())
+            }
+            DbError::Conflict { .. } | DbError::Statement(_) => fault(&error),
         }
     }
 }

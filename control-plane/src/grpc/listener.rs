@@ -33,6 +33,9 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// An agent has a stream, a batch of usage, and a renewal at once.
 const MAX_STREAMS: u32 = 16;
 
+/// Whoever joins makes one call, on a connection that ends soon.
+const STRANGERS_STREAMS: u32 = 2;
+
 /// A host that vanished is noticed within a minute.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_WITHIN: Duration = Duration::from_secs(20);
@@ -170,6 +173,7 @@ async fn serve(
     };
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let peer = certificates.first().and_then(Peer::of);
+    let is_stranger = peer.is_none();
     let ends = peer.as_ref().map(|peer| peer.not_after.duration_since(clock.now()));
     let service = TowerToHyperService::new(routes);
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
@@ -180,7 +184,7 @@ async fn serve(
     });
     let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(if is_stranger { STRANGERS_STREAMS } else { MAX_STREAMS })
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_WITHIN)
         .serve_connection(TokioIo::new(stream), service);

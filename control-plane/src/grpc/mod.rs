@@ -32,6 +32,9 @@ use tonic::service::Routes;
 /// Above the 1 MiB that an agent sends of usage, and a Hello that names 50,000 resources.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
+/// A token and a certificate request are some kilobytes, and strangers may send them.
+const MAX_ENROLMENT_BYTES: usize = 64 * 1024;
+
 /// What the services share.
 #[derive(Debug, Clone)]
 pub(crate) struct Door {
@@ -70,7 +73,7 @@ impl Door {
     fn routes(&self) -> Routes {
         let configuration =
             ConfigurationServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let enrolment = EnrolmentServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let enrolment = EnrolmentServer::new(self.clone()).max_decoding_message_size(MAX_ENROLMENT_BYTES);
         let usage = UsageServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         Routes::new(configuration).add_service(enrolment).add_service(usage).prepare()
     }

@@ -27,6 +27,12 @@ use uuid::Uuid;
 /// Of a chunk's resources: well below the 4 MiB that gRPC takes, and little enough to be sent between two heartbeats.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
+/// As much of an agent's version as is kept.
+const MAX_VERSION_BYTES: usize = 64;
+
+/// As much of what a host says of its engines as is kept: thousands of models.
+const MAX_SAID_BYTES: usize = 256 * 1024;
+
 /// As much of an agent's own words as is kept.
 const MAX_REFUSAL_CHARACTERS: usize = 1_000;
 
@@ -75,7 +81,8 @@ impl<'a> Session<'a> {
 
         let Hello { mut version, features, held, upstreams } = hello;
         version.retain(|c| !c.is_control());
-        let upstreams = serde_json::to_value(&upstreams).unwrap_or_default();
+        version.truncate(version.floor_char_boundary(MAX_VERSION_BYTES));
+        let upstreams = kept(&upstreams);
         let connected = Connected { version: &version, features: &features, upstreams: &upstreams };
         let connected_at = record(&door.db, async |connection| {
             agents::connected(connection, &agent.agent, &connected).await.map(Some)
@@ -207,7 +214,7 @@ impl<'a> Session<'a> {
         let reply = HeartbeatReply { sent_at, received_at: Some(attach_proto::timestamp(received_at)) };
         // Before the database is asked, which would count as a clock's difference.
         let _ = self.say(Say::HeartbeatReply(reply)).await;
-        let health = serde_json::to_value(&upstreams).unwrap_or_default();
+        let health = kept(&upstreams);
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let beat = Beat {
             applied_revision: number(applied_revision),
@@ -224,6 +231,12 @@ impl<'a> Session<'a> {
     async fn say(&self, message: Say) -> Result<(), mpsc::error::SendError<Result<ToAgent, Status>>> {
         self.to_agent.send(Ok(ToAgent { message: Some(message) })).await
     }
+}
+
+/// What a host says of its engines, unless it is more than anybody could read.
+fn kept(said: &impl serde::Serialize) -> serde_json::Value {
+    let said = serde_json::to_value(said).unwrap_or_default();
+    if said.to_string().len() > MAX_SAID_BYTES { serde_json::Value::Array(Vec::new()) } else { said }
 }
 
 /// Keeps what an agent says of itself. While the database is away its streams stay: what they said last is said again. So

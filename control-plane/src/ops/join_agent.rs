@@ -18,6 +18,9 @@ use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
+/// Versions are short; this one goes into the trail.
+const MAX_VERSION_BYTES: usize = 64;
+
 /// What a gateway brings.
 #[derive(Debug)]
 pub(crate) struct Join<'a> {
@@ -42,7 +45,7 @@ pub(crate) enum JoinError {
     Expired,
     #[error("the join token was revoked")]
     Revoked,
-    #[error("host must have 1 to 255 characters, and no control characters")]
+    #[error("host must have 1 to 255 characters, version at most 64, and neither control characters")]
     Host,
     #[error("certificate_request {0}")]
     Issue(#[from] IssueError),
@@ -66,7 +69,9 @@ pub(crate) async fn join_agent(
     if *token.authority_sha256() != authority.sha256() {
         return Err(JoinError::OtherControlPlane);
     }
-    if join.host.chars().any(char::is_control) {
+    if join.host.chars().chain(join.version.chars()).any(char::is_control)
+        || join.version.len() > MAX_VERSION_BYTES
+    {
         return Err(JoinError::Host);
     }
     let hash = secret::sha256(token.as_str());

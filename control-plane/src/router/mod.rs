@@ -33,6 +33,7 @@ async fn readyz(State(app): State<App>) -> (StatusCode, &'static str) {
 async fn guard(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
     // Not `no-referrer`: with it browsers send forms without their origin.
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     // Answers are somebody's own, unless they say otherwise.

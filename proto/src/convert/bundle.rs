@@ -24,6 +24,9 @@ const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
 /// Amounts stay exact as a Lua number (an IEEE double) in the quota store.
 const MAX_AMOUNT: u64 = 1 << 53;
 
+/// Of an issuer and of an audience. Both stand in keys of the control plane's database, which have 2,704 bytes.
+const MAX_URL_BYTES: usize = 1_024;
+
 pub(super) fn convert(wire: v1::Bundle) -> Result<Bundle, Invalid> {
     let v1::Bundle {
         revision,
@@ -98,6 +101,10 @@ pub(super) fn identity_provider(wire: v1::IdentityProvider) -> Result<IdentityPr
     address(&issuer, &["https", "http"], "issuer")?;
     if audiences.is_empty() || audiences.iter().any(String::is_empty) {
         return Err(Invalid::new("audiences", "needs at least one, and none may be empty"));
+    }
+    if issuer.len() > MAX_URL_BYTES || audiences.iter().any(|audience| audience.len() > MAX_URL_BYTES) {
+        let problem = format!("must have at most {MAX_URL_BYTES} bytes, as each of the audiences");
+        return Err(Invalid::new("issuer", problem));
     }
     let algorithms = match algorithms.as_slice() {
         [] => IdentityProvider::DEFAULT_ALGORITHMS.to_vec(),

@@ -17,6 +17,7 @@ use uuid::Uuid;
 /// How far a spool has come, and whose it is.
 #[derive(Debug)]
 pub(crate) struct Cursor {
+    /// Empty for one of another pool.
     pub(crate) agent: String,
     pub(crate) last_seq: i64,
 }
@@ -65,8 +66,9 @@ pub(crate) async fn lock_spool(
     )
     .execute(&mut *connection)
     .await?;
+    // Taken and not to be seen: another pool's.
     let cursor = locked(connection, spool).await?;
-    cursor.ok_or_else(|| DbError::corrupt("usage_spool", &spool.to_string()))
+    Ok(cursor.unwrap_or(Cursor { agent: String::new(), last_seq: 0 }))
 }
 
 async fn locked(connection: &mut PgConnection, spool: Uuid) -> Result<Option<Cursor>, DbError> {
@@ -115,16 +117,25 @@ pub(crate) async fn memberships(
     Ok(memberships)
 }
 
-/// The hashes of those events that are there.
-pub(crate) async fn hashes(
+/// An event that is there.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) spool: Uuid,
+    pub(crate) seq: i64,
+    pub(crate) sha256: Vec<u8>,
+}
+
+/// Those events that are there.
+pub(crate) async fn kept(
     connection: &mut PgConnection,
     keys: &[EventKey],
-) -> Result<HashMap<EventKey, Vec<u8>>, DbError> {
+) -> Result<HashMap<EventKey, Kept>, DbError> {
     let tenants: Vec<String> = keys.iter().map(|key| key.tenant.clone()).collect();
     let times: Vec<i64> = keys.iter().map(|key| key.occurred_at_us).collect();
     let ids: Vec<Uuid> = keys.iter().map(|key| key.event_id).collect();
     let rows = sqlx::query!(
-        r#"select event.tenant_id, wanted.occurred_at_us as "occurred_at_us!", event.event_id, event.sha256
+        r#"select event.tenant_id, wanted.occurred_at_us as "occurred_at_us!", event.event_id, event.spool_id,
+               event.seq, event.sha256
            from unnest($1::text[], $2::bigint[], $3::uuid[]) as wanted (tenant_id, occurred_at_us, event_id)
            join usage_event event on event.tenant_id = wanted.tenant_id and event.event_id = wanted.event_id
                and event.occurred_at = timestamptz 'epoch' + wanted.occurred_at_us * interval '1 microsecond'"#,
@@ -137,7 +148,7 @@ pub(crate) async fn hashes(
     let found = rows.into_iter().map(|row| {
         let key =
             EventKey { tenant: row.tenant_id, occurred_at_us: row.occurred_at_us, event_id: row.event_id };
-        (key, row.sha256)
+        (key, Kept { spool: row.spool_id, seq: row.seq, sha256: row.sha256 })
     });
     Ok(found.collect())
 }

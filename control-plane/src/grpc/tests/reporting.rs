@@ -127,6 +127,51 @@ async fn an_event_that_comes_again_with_another_content_is_an_alarm() {
 }
 
 #[tokio::test]
+async fn events_that_have_changed_places_are_an_alarm() {
+    let Some(front) = Front::start().await else { return };
+    let agent = front.agent().await;
+    let spool = spool();
+    let mut events = encoded(&[event("acme", "alice", 1), event("acme", "alice", 2)]);
+    agent.report(&spool, 1, &events).await.unwrap();
+    events.reverse();
+    let refused = agent.report(&spool, 1, &events).await.unwrap_err();
+    assert_eq!(reason(&refused), "USAGE_CHANGED");
+    assert_eq!((front.ledger().as_str(), front.alarms().as_str()), ("2|2|3", "usage_changed"));
+}
+
+/// Sums beyond 64 bits, and one kind twice in an event.
+#[tokio::test]
+async fn the_sums_are_those_of_the_events_however_large() {
+    let Some(front) = Front::start().await else { return };
+    let agent = front.agent().await;
+    let mut large = event("acme", "alice", 0);
+    large.measures = vec![measure("output_tokens", u64::MAX), measure("output_tokens", 7)];
+    let other = UsageEvent { event_id: Uuid::now_v7().to_string(), ..large.clone() };
+    agent.report(&spool(), 1, &encoded(&[large, other])).await.unwrap();
+    let sum = 2 * (u128::from(u64::MAX) + 7);
+    assert_eq!(front.sums(), format!("acme|alice|output_tokens|{sum}|2"));
+}
+
+#[tokio::test]
+async fn names_that_no_key_of_the_sums_has_room_for_are_put_aside() {
+    let Some(front) = Front::start().await else { return };
+    let agent = front.agent().await;
+    let (long, longest) = ("x".repeat(1_025), "y".repeat(1_024));
+    let mut by_issuer = event("acme", "alice", 1);
+    by_issuer.principal.as_mut().unwrap().issuer = long.clone();
+    let mut by_kind = event("acme", "alice", 1);
+    by_kind.measures.push(measure(&long, 1));
+    let mut fits = event("acme", &longest, 5);
+    fits.principal.as_mut().unwrap().issuer = longest.clone();
+    fits.model = "m".repeat(256);
+    fits.measures = vec![measure(&"k".repeat(128), 5)];
+    let events = encoded(&[event("acme", &long, 1), by_issuer, by_kind, fits]);
+    assert_eq!(agent.report(&spool(), 1, &events).await.unwrap(), 4);
+    assert_eq!((front.ledger().as_str(), front.alarms().as_str()), ("1|1|5", "usage_put_aside"));
+    assert_eq!(front.world.test.as_superuser("select count(*) from usage_quarantine"), Ok("3".to_owned()));
+}
+
+#[tokio::test]
 async fn a_spool_is_its_agents_own() {
     let Some(front) = Front::start().await else { return };
     let (agent, clone) = (front.agent().await, front.agent().await);
@@ -136,6 +181,13 @@ async fn a_spool_is_its_agents_own() {
     let refused = clone.report(&spool, 1, &events).await.unwrap_err();
     assert_eq!(reason(&refused), "USAGE_FOREIGN_SPOOL");
     assert_eq!((front.ledger().as_str(), front.alarms().as_str()), ("1|1|1", "usage_foreign_spool"));
+    // Nor another pool's, which the taking role does not even see.
+    let elsewhere = "alter table agent disable trigger all; update agent set pool_id = 'side'";
+    let World { db, operator, .. } = &front.world;
+    crate::ops::create_pool(db, operator, &"side".parse().unwrap(), "Elsewhere").await.unwrap();
+    front.world.test.as_superuser(&format!("{elsewhere} where id = '{}'", agent.name)).unwrap();
+    let refused = clone.report(&spool, 1, &events).await.unwrap_err();
+    assert_eq!(reason(&refused), "USAGE_FOREIGN_SPOOL");
 }
 
 /// The same events by two spools: a folder that was copied and given another name.

@@ -197,7 +197,7 @@ async fn take(
             // Given up first: a statement that failed ends the transaction.
             drop(tx);
             let keys: Vec<EventKey> = good.iter().map(|good| sort::key_of(&good.event)).collect();
-            let found = usage::hashes(db.system().await?.connection(), &keys).await?;
+            let found = usage::kept(db.system().await?.connection(), &keys).await?;
             return Ok(Taken::SomeAreKnown(found.into_keys().collect()));
         }
         usage::add_to_hours(tx.connection(), &sums::sums(&good)).await?;
@@ -236,13 +236,15 @@ async fn first_changed(
     let keys: Vec<EventKey> = with_keys.iter().filter_map(|(_, _, key)| key.clone()).collect();
     let seqs: Vec<i64> = taken.iter().map(|(seq, _)| *seq).collect();
     let connection = tx.look().await?;
-    let hashes = usage::hashes(connection, &keys).await?;
+    let events = usage::kept(connection, &keys).await?;
     let aside = usage::quarantined(connection, spool, &seqs).await?;
     tx.look_away().await?;
     let is_same = |seq: &i64, body: &Bytes, key: &Option<EventKey>| {
-        let hash = key.as_ref().and_then(|key| hashes.get(key));
-        hash.is_some_and(|hash| hash == digest(&SHA256, body).as_ref())
-            || aside.get(seq).is_some_and(|kept| kept == body)
+        let event = key.as_ref().and_then(|key| events.get(key));
+        // Under its own number: one that stands under another was exchanged for it.
+        event.is_some_and(|event| {
+            event.spool == spool && event.seq == *seq && event.sha256 == digest(&SHA256, body).as_ref()
+        }) || aside.get(seq).is_some_and(|kept| kept == body)
     };
     Ok(with_keys.iter().find(|(seq, body, key)| !is_same(seq, body, key)).map(|(seq, _, _)| *seq))
 }
