@@ -86,6 +86,7 @@ end_all_parts() {
 
 # One up or down at a time for a state folder. The lock is held by descriptor 9 until the script ends.
 lock_state() {
+  : >>"$state/lock"
   command -v flock >/dev/null || return 0
   exec 9>"$state/lock"
   flock -w 60 9 || { echo "another ./deploy/up or ./deploy/down works on $state" >&2; exit 1; }
