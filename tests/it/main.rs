@@ -1,11 +1,6 @@
 //! The whole-system tests, a module for each promise.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test fails by panicking, and prints what it measured"
-)]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bad_input;
 mod chunking;
@@ -19,7 +14,6 @@ mod limits;
 mod managed;
 mod operations;
 mod outages;
-mod quota_outage;
 mod refused_start;
 mod small;
 mod streaming;

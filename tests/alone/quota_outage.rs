@@ -92,6 +92,7 @@ impl Traffic {
 }
 
 async fn outage(setting: &str, expected: u16, hit: impl Fn(&mut Redis), mend: impl Fn(&mut Redis)) {
+    let _turn = crate::turn().await;
     let Some(mut redis) = Redis::start() else { return };
     let engine = Engine::start(samples::openai_chat(1, 1)).await;
     let gateway = gateway(&redis, &engine, setting).await;
