@@ -31,11 +31,23 @@ start_control() {
 control_is_ready() { part_pid control >/dev/null && curl -fsS -m 2 -o /dev/null "$control_url/readyz" 2>/dev/null; }
 control_is_ready_or_gone() { ! part_pid control >/dev/null || control_is_ready; }
 
-# api METHOD PATH [BODY]: the answer's body, and its status in the last line. The operator token goes by a file.
+# api METHOD PATH [BODY]: the answer's body, and its status in the last line. Secrets, which a body may have, go by files: all
+# users see a process's arguments.
 api() {
-  printf 'header = "Authorization: Bearer %s"\n' "$(cat "$state/operator-token")" |
-    curl -sS -m 20 -K - -X "$1" -w '\n%{http_code}' ${3:+-H 'content-type: application/json' -d "$3"} \
-      "$control_url/api/v1$2"
+  local body=${3:-}
+  body=${body//\\/\\\\}
+  body=${body//\"/\\\"}
+  {
+    printf 'header = "Authorization: Bearer %s"\n' "$(cat "$state/operator-token")"
+    [ -z "$body" ] || printf 'header = "content-type: application/json"\ndata = "%s"\n' "$body"
+  } | curl -sS -m 20 -K - -X "$1" -w '\n%{http_code}' "$control_url/api/v1$2"
+}
+
+# set_once PATH BODY: what an operator has changed meanwhile stays.
+set_once() {
+  local answer
+  answer=$(api GET "$1") || fail "the control plane did not answer; see $state/control.log"
+  [ "${answer##*$'\n'}" = 200 ] || make PUT "$1" "$2"
 }
 
 # make METHOD PATH BODY: what is there already may stay. Sets made to the answer, '' when it was there.
@@ -61,7 +73,7 @@ make_demo_tenant() {
   make POST /pools '{"id":"demo","name":"Demo hosts"}'
   make POST /tenants '{"id":"demo","name":"Demo","quota_store":"redis","pool":"demo"}'
   make PUT /tenants/demo/identity-providers/issuer "{\"issuer\":\"$issuer\",\"audiences\":[\"demo\"]}"
-  make PUT /tenants/demo/limits/tokens \
+  set_once /tenants/demo/limits/tokens \
     '{"counter":"each_principal","measure":"total_tokens","amount":2000,"window_seconds":60}'
   if [ ! -s "$state/demo-key" ]; then
     make POST /tenants/demo/api-keys '{"name":"demo","owner":"bob"}'

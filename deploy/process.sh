@@ -26,6 +26,8 @@ part_pid() {
   local pid identity
   { read -r pid && read -r identity; } 2>/dev/null <"$state/$1.pid" || return 1
   case $pid in '' | *[!0-9]*) return 1 ;; esac
+  # One that ended before it could be known is nobody.
+  [ -n "$identity" ] || return 1
   [ "$(process_identity "$pid")" = "$identity" ] && printf '%s\n' "$pid"
 }
 
