@@ -43,6 +43,7 @@ mod peer;
 mod pipeline;
 mod refusal;
 mod reporter;
+mod resolve;
 mod roots;
 mod route;
 mod settings;

@@ -18,6 +18,7 @@ const ORDER: &[&str] = &[
     "roots",
     "peer",
     "tls",
+    "resolve",
     "dial",
     "fetch",
     "control_plane",

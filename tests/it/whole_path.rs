@@ -47,7 +47,13 @@ async fn limit(plane: &ControlPlane, tenant: &str, amount: u64) {
 }
 
 async fn gateway(plane: &ControlPlane, pool: &str, engine: &Engine) -> Gateway {
-    let gateway = Setup::new().with_engine(engine).with_join(&plane.join_line(pool)).start().await;
+    // Its host's operator lets the tenants' issuers lie on loopback, where the tests' are.
+    let setup = Setup::new().with("ALLOW_ADDRESSES", "127.0.0.1");
+    ready(setup, plane, pool, engine).await
+}
+
+async fn ready(setup: Setup, plane: &ControlPlane, pool: &str, engine: &Engine) -> Gateway {
+    let gateway = setup.with_engine(engine).with_join(&plane.join_line(pool)).start().await;
     eventually("the gateway is ready", Duration::from_secs(20), async || {
         let ready = gateway.admin().send(Method::GET, "/readyz", "").await.whole().await;
         (ready.status == 200).then_some(())
@@ -191,4 +197,19 @@ async fn two_tenants_with_a_gateway_each_see_nothing_of_each_other() {
     let foreign = keys["items"][0]["id"].as_str().expect("one key").to_owned();
     let path = format!("/api/v1/tenants/acme/api-keys/{foreign}/revoke");
     assert_eq!(plane.api().send(Method::POST, &path, "").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_a_tenant_puts_inside_the_hosts_network_is_never_dialled() {
+    let Some(plane) = control_plane().await else { return };
+    let (issuer, engine) = (Issuer::start().await, Engine::start(samples::openai_chat(7, 5)).await);
+    tenant(&plane, "acme", &issuer).await;
+    // Another loopback address than the one that is excepted.
+    let setup = Setup::new().with_argument("--allow-addresses=127.0.0.2,10.1.0.0/16");
+    let gateway = ready(setup, &plane, "acme", &engine).await;
+    assert_eq!(status(&gateway, &issuer.token("alice")).await, 503);
+    let state = gateway.admin().get("/readyz").await.text();
+    assert!(state.contains("leads to 127.0.0.1, which is loopback and not public"), "{state}");
+    assert!(state.contains("--allow-addresses"), "{state}");
+    assert_eq!(issuer.fetches(), 0);
 }

@@ -59,6 +59,7 @@ wins over .env):
   WINDOW                 length of that window in seconds (60)
   REDIS_URL              share limits between gateways: redis://host:port
   MAX_REQUEST_BYTES      largest request body (33554432)
+  ALLOW_ADDRESSES        as --allow-addresses: 10.1.0.0/16,fd00::/8
   AUTH0_DOMAIN, AUTH0_CLIENT  shown to browser front ends at /auth/config
   ATTACH_JOIN            what to join with, for `attach-gateway join` without an argument
   RUST_LOG               what is logged on standard error (info); the access log goes to standard output";
@@ -125,6 +126,10 @@ pub(crate) struct ServeArgs {
     /// Private key in PEM [default: certs/server.key, where that file exists]
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Networks, with commas between, to which addresses that a tenant wrote may lead though they are not public. Of a
+    /// gateway that has joined a control plane: what its own settings name may lie anywhere
+    #[arg(long, value_name = "CIDR[,…]")]
+    pub(crate) allow_addresses: Option<String>,
     /// Threads that serve requests [default: one for each core]
     #[arg(long)]
     pub(crate) workers: Option<NonZeroUsize>,

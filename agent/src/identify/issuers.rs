@@ -6,12 +6,11 @@ use super::{
     pace::{DemandBudget, Pace},
     renew::Renewer,
 };
-use crate::{clock::Clock, snapshot::Snapshot};
+use crate::{clock::Clock, fetch::Fetcher, snapshot::Snapshot};
 use arc_swap::ArcSwap;
 use attach_proto::bundle::IdentityProvider;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use rustls::ClientConfig;
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -27,7 +26,7 @@ pub(crate) struct Issuers {
     control: Handle,
     directory: PathBuf,
     clock: Clock,
-    tls: Arc<ClientConfig>,
+    fetcher: Fetcher,
     pace: Pace,
     budget: Arc<DemandBudget>,
 }
@@ -65,15 +64,15 @@ impl Drop for Running {
 impl Issuers {
     /// `control` is the runtime on which the issuers are asked, apart from those that serve requests; `state` the
     /// directory below which their last good keys are kept.
-    pub(crate) fn new(control: Handle, state: &Path, clock: Clock, tls: Arc<ClientConfig>) -> Self {
-        Self::with_pace(control, state, clock, tls, Pace::default())
+    pub(crate) fn new(control: Handle, state: &Path, clock: Clock, fetcher: Fetcher) -> Self {
+        Self::with_pace(control, state, clock, fetcher, Pace::default())
     }
 
     pub(crate) fn with_pace(
         control: Handle,
         state: &Path,
         clock: Clock,
-        tls: Arc<ClientConfig>,
+        fetcher: Fetcher,
         pace: Pace,
     ) -> Self {
         Self {
@@ -82,7 +81,7 @@ impl Issuers {
             control,
             directory: state.join("jwks"),
             clock,
-            tls,
+            fetcher,
             pace,
             budget: Arc::new(DemandBudget::new(pace.demands_per_second)),
         }
@@ -121,8 +120,12 @@ impl Issuers {
     fn start(&self, source: Source) -> Arc<Running> {
         let file = Arc::new(KeyFile::new(&self.directory, &source));
         let keys = Arc::new(IssuerKeys::new(source, file.load(), self.pace, Arc::clone(&self.budget)));
-        let renewer =
-            Renewer { keys: Arc::clone(&keys), file, clock: self.clock.clone(), tls: Arc::clone(&self.tls) };
+        let renewer = Renewer {
+            keys: Arc::clone(&keys),
+            file,
+            clock: self.clock.clone(),
+            fetcher: self.fetcher.clone(),
+        };
         Arc::new(Running { keys, task: self.control.spawn(renewer.run()).abort_handle() })
     }
 }

@@ -7,9 +7,8 @@ use super::{
     key_file::KeyFile,
     key_set::KeySet,
 };
-use crate::{clock::Clock, fetch::fetch};
+use crate::{clock::Clock, fetch::Fetcher};
 use bytes::Bytes;
-use rustls::ClientConfig;
 use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
@@ -18,7 +17,7 @@ pub(super) struct Renewer {
     pub(super) keys: Arc<IssuerKeys>,
     pub(super) file: Arc<KeyFile>,
     pub(super) clock: Clock,
-    pub(super) tls: Arc<ClientConfig>,
+    pub(super) fetcher: Fetcher,
 }
 
 /// What is asked of the issuer: keys may change at any time, where they lie hardly ever.
@@ -87,7 +86,7 @@ impl Renewer {
     }
 
     async fn get(&self, address: &Url) -> Result<Bytes, RenewFault> {
-        let body = fetch(address, &self.tls).await;
+        let body = self.fetcher.fetch(address).await;
         body.map_err(|fault| RenewFault::Fetch { address: Excerpt::of(address.as_str()), fault })
     }
 

@@ -12,7 +12,8 @@ use crate::{
     clock::Clock,
     core::{self, Shared},
     decisions::{DecisionLog, LogCloser},
-    dial::tls_config,
+    dial::{Guard, tls_config},
+    fetch::Fetcher,
     identify::Issuers,
     listen,
     managed::Managed,
@@ -71,8 +72,8 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
     let (snapshots, receiver) = watch::channel(Arc::clone(&snapshot));
 
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let issuers =
-        Issuers::new(control.handle().clone(), &settings.state_dir, clock.clone(), Arc::clone(&client_tls));
+    let fetcher = Fetcher::new(Arc::clone(&client_tls), guard(settings));
+    let issuers = Issuers::new(control.handle().clone(), &settings.state_dir, clock.clone(), fetcher);
     let issuers = Arc::new(issuers);
     issuers.apply(&snapshot);
 
@@ -188,6 +189,14 @@ fn source(
             let source = managed.source(upstreams.clone(), environment, Arc::clone(engine_tls))?;
             Ok((source, Some(managed)))
         }
+    }
+}
+
+/// Issuers in this host's own settings are its operator's word; those that a control plane sends, a tenant wrote.
+fn guard(settings: &Settings) -> Guard {
+    match &settings.origin {
+        BundleOrigin::Local(_) => Guard::Operator,
+        BundleOrigin::ControlPlane { .. } => Guard::Tenant(Arc::clone(&settings.allowed_addresses)),
     }
 }
 

@@ -13,7 +13,12 @@ mod vectors;
 use super::{
     Identifier, IdentityFault, Issuers, Principal, issuer_keys::Source, key_file::KeyFile, pace::Pace,
 };
-use crate::{clock::Clock, dial::tls_config, snapshot::Snapshot};
+use crate::{
+    clock::Clock,
+    dial::{Guard, tls_config},
+    fetch::Fetcher,
+    snapshot::Snapshot,
+};
 use attach_proto::{
     bundle::{
         Algorithm, ApiKey, Bundle, ClaimMapping, Durability, IdentityProvider, JsonPointer, QuotaOutage,
@@ -132,7 +137,8 @@ impl World {
 
     fn at(clock: Arc<AtomicI64>, snapshot: Snapshot, pace: Pace, state: TempDir) -> Self {
         let manual = Clock::Manual(Arc::clone(&clock));
-        let issuers = Issuers::with_pace(Handle::current(), state.path(), manual.clone(), tls_config(), pace);
+        let fetcher = Fetcher::new(tls_config(), Guard::Operator);
+        let issuers = Issuers::with_pace(Handle::current(), state.path(), manual.clone(), fetcher, pace);
         issuers.apply(&snapshot);
         let issuers = Arc::new(issuers);
         let identifier = Identifier::new(Arc::clone(&issuers), manual);

@@ -270,7 +270,8 @@ async fn requests_on_other_threads_are_served_by_a_control_runtime_of_its_own() 
     let (handle, stop, thread) = control.join().unwrap();
     let clock = Clock::Manual(Arc::new(AtomicI64::new(NOW * 1000)));
     let state = tempfile::tempdir().unwrap();
-    let issuers = Arc::new(Issuers::new(handle, state.path(), clock.clone(), tls_config()));
+    let fetcher = Fetcher::new(tls_config(), Guard::Operator);
+    let issuers = Arc::new(Issuers::new(handle, state.path(), clock.clone(), fetcher));
     let snapshot = Arc::new(one(&issuer));
     issuers.apply(&snapshot);
     let cores: Vec<_> = (0..2)
