@@ -29,6 +29,7 @@ mod control_plane;
 mod core;
 mod decisions;
 mod dial;
+mod did_key;
 mod enrolment;
 mod fetch;
 mod forward;

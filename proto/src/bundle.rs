@@ -1,7 +1,11 @@
 //! The configuration of a pool, valid by construction: every reference resolves, every number is in range.
 
-use crate::id::{
-    AccessRuleId, IdentityProviderId, KeyId, LimitId, ModelName, QuotaStoreId, Revision, TenantId, UpstreamId,
+use crate::{
+    did::DidPolicy,
+    id::{
+        AccessRuleId, IdentityProviderId, KeyId, LimitId, ModelName, QuotaStoreId, Revision, TenantId,
+        UpstreamId,
+    },
 };
 use jiff::Timestamp;
 use std::time::Duration;
@@ -27,6 +31,8 @@ pub struct Tenant {
     pub quota_store: QuotaStoreId,
     pub on_quota_outage: QuotaOutage,
     pub durability: Durability,
+    /// `None`: no DID may call.
+    pub did: Option<DidPolicy>,
 }
 
 impl Tenant {
@@ -85,7 +91,7 @@ impl IdentityProvider {
     pub const DEFAULT_ALGORITHMS: [Algorithm; 2] = [Algorithm::Rs256, Algorithm::Es256];
 }
 
-/// Asymmetric JWS algorithms (RFC 7518 section 3.1, RFC 8037). `none` and HMAC have no place in a gateway that
+/// Asymmetric JWS algorithms (RFC 7518 section 3.1, RFC 8037, RFC 8812). `none` and HMAC have no place in a gateway that
 /// holds only public keys, so they cannot even be written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Algorithm {
@@ -98,9 +104,11 @@ pub enum Algorithm {
     Es256,
     Es384,
     EdDsa,
+    Es256K,
 }
 
 impl Algorithm {
+    /// Those that an identity provider may sign with. ES256K is of DIDs alone.
     pub const ALL: [Self; 9] = [
         Self::Rs256,
         Self::Rs384,
@@ -125,12 +133,13 @@ impl Algorithm {
             Self::Es256 => "ES256",
             Self::Es384 => "ES384",
             Self::EdDsa => "EdDSA",
+            Self::Es256K => "ES256K",
         }
     }
 
     /// Exact: `rs256` is no algorithm (RFC 7515 section 4.1.1, names are case-sensitive).
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+        Self::ALL.into_iter().chain([Self::Es256K]).find(|algorithm| algorithm.name() == name)
     }
 }
 

@@ -14,6 +14,7 @@ pub mod base62;
 pub mod bundle;
 mod convert;
 pub mod destination;
+pub mod did;
 pub mod enrolment;
 pub mod id;
 pub mod join_token;

@@ -15,6 +15,7 @@ const ORDER: &[&str] = &[
     "backoff",
     "whole_file",
     "json_edit",
+    "did_key",
     "roots",
     "peer",
     "tls",

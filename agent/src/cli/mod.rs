@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check;
+mod did;
 mod explain;
 mod join;
 
@@ -77,6 +78,8 @@ pub(crate) enum Command {
         /// YAML or JSON
         file: PathBuf,
     },
+    /// Make a key whose DID calls the gateway, and tokens that prove it
+    Did(did::DidArgs),
     /// Say why a request was refused
     Explain {
         /// From the X-Request-Id header of the answer, or from the access log
@@ -156,6 +159,7 @@ pub(crate) fn run() -> ExitCode {
         }
         Some(Command::Usage(args)) => usage::run(args, Clock::System.now(), &mut out).map_err(Into::into),
         Some(Command::Check { file }) => check::run(file, &mut out),
+        Some(Command::Did(args)) => did::run(args, &mut out),
         Some(Command::Explain { request_id, state }) => explain::run(state, request_id, &mut out),
     };
     match result {

@@ -66,7 +66,7 @@ impl Claims {
 
     /// `None` when absent, empty, or anything but a string or a list of strings: an empty list is no permission
     /// (Hydra sends one unless asked for more).
-    fn audiences(&self) -> Option<Vec<&str>> {
+    pub(super) fn audiences(&self) -> Option<Vec<&str>> {
         let audiences = match self.get("aud")? {
             Value::String(one) => vec![one.as_str()],
             Value::Array(several) => several.iter().map(Value::as_str).collect::<Option<_>>()?,
@@ -101,7 +101,7 @@ impl Claims {
 
     /// Milliseconds. A date may have a fraction (RFC 7519 section 2, `NumericDate`).
     #[expect(clippy::cast_possible_truncation, reason = "in range: the line above checks it")]
-    fn time(&self, name: &'static str) -> Result<Option<i64>, IdentityFault> {
+    pub(super) fn time(&self, name: &'static str) -> Result<Option<i64>, IdentityFault> {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };

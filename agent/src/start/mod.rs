@@ -14,7 +14,7 @@ use crate::{
     decisions::{DecisionLog, LogCloser},
     dial::{Guard, tls_config},
     fetch::Fetcher,
-    identify::Issuers,
+    identify::{Issuers, UsedProofs},
     listen,
     managed::Managed,
     metrics::Metrics,
@@ -83,6 +83,7 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
     let shared = Shared {
         snapshots: receiver.clone(),
         issuers: Arc::clone(&issuers),
+        used_proofs: Arc::new(UsedProofs::new(clock.now())),
         local_store: LocalStore::new(StoreClock::Own),
         engines: Engines::new(),
         bodies: BodyBudget::of_this_machine(),
@@ -271,9 +272,14 @@ fn say_hello(snapshot: &Snapshot, address: std::net::SocketAddr, settings: &Sett
     for provider in &bundle.identity_providers {
         tracing::info!("tokens of {} for {}", provider.issuer, provider.audiences.join(", "));
     }
+    for policy in bundle.tenants.iter().filter_map(|tenant| tenant.did.as_ref()) {
+        let whom =
+            if policy.allowed.any { "all".to_owned() } else { policy.allowed.listed.len().to_string() };
+        tracing::info!("proofs of DIDs ({whom}) for {}", policy.audiences.join(", "));
+    }
     if !bundle.keys.is_empty() {
         tracing::info!("API keys: {}", bundle.keys.len());
-    } else if bundle.identity_providers.is_empty() {
+    } else if bundle.identity_providers.is_empty() && !snapshot.has_did_callers() {
         tracing::warn!("there is no API key and no identity provider: nobody can call");
     }
     for limit in &bundle.limits {

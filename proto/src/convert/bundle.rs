@@ -1,6 +1,6 @@
 //! `v1::Bundle` to [`Bundle`].
 
-use super::{Invalid, each, id, ids, known, pointer, positive_duration};
+use super::{Invalid, did_policy, each, id, ids, known, pointer, positive_duration};
 use crate::{
     bundle::{
         AccessRule, Algorithm, ApiKey, Bundle, ClaimMapping, Counter, Durability, IdentityProvider, Limit,
@@ -25,7 +25,7 @@ const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
 const MAX_AMOUNT: u64 = 1 << 53;
 
 /// Of an issuer and of an audience. Both stand in keys of the control plane's database, which have 2,704 bytes.
-const MAX_URL_BYTES: usize = 1_024;
+pub(super) const MAX_URL_BYTES: usize = 1_024;
 
 pub(super) fn convert(wire: v1::Bundle) -> Result<Bundle, Invalid> {
     let v1::Bundle {
@@ -53,11 +53,12 @@ pub(super) fn convert(wire: v1::Bundle) -> Result<Bundle, Invalid> {
     check_unique(&bundle)?;
     check_references(&bundle)?;
     check_audiences(&bundle)?;
+    did_policy::check_disjoint(&bundle.tenants)?;
     Ok(bundle)
 }
 
 pub(super) fn tenant(wire: v1::Tenant) -> Result<Tenant, Invalid> {
-    let v1::Tenant { id: tenant_id, name, quota_store, on_quota_outage, durability } = wire;
+    let v1::Tenant { id: tenant_id, name, quota_store, on_quota_outage, durability, did } = wire;
     Ok(Tenant {
         id: id(&tenant_id, "id")?,
         name: if name.is_empty() { tenant_id } else { name },
@@ -70,6 +71,7 @@ pub(super) fn tenant(wire: v1::Tenant) -> Result<Tenant, Invalid> {
             v1::Durability::Unspecified | v1::Durability::Strict => Durability::Strict,
             v1::Durability::Relaxed => Durability::Relaxed,
         },
+        did: did.map(did_policy::convert).transpose().map_err(|error| error.below("did"))?,
     })
 }
 
@@ -127,7 +129,7 @@ pub(super) fn identity_provider(wire: v1::IdentityProvider) -> Result<IdentityPr
 }
 
 fn algorithm((index, name): (usize, &String)) -> Result<Algorithm, Invalid> {
-    Algorithm::from_name(name).ok_or_else(|| {
+    Algorithm::from_name(name).filter(|known| Algorithm::ALL.contains(known)).ok_or_else(|| {
         let known: Vec<_> = Algorithm::ALL.iter().map(|known| known.name()).collect();
         Invalid::new(format!("algorithms[{index}]"), format!("{name:?} is not one of {}", known.join(", ")))
     })

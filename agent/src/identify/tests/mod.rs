@@ -1,6 +1,8 @@
 //! The identify stage against issuers on real sockets. Names that start with `t` and a number are the attacks and
 //! faults of that number.
 
+mod did_messages;
+mod did_tokens;
 mod identities;
 mod issuer;
 mod key_policy;
@@ -11,7 +13,8 @@ mod tokens;
 mod vectors;
 
 use super::{
-    Identifier, IdentityFault, Issuers, Principal, issuer_keys::Source, key_file::KeyFile, pace::Pace,
+    Identifier, IdentityFault, Issuers, Principal, UsedProofs, issuer_keys::Source, key_file::KeyFile,
+    pace::Pace,
 };
 use crate::{
     clock::Clock,
@@ -102,6 +105,7 @@ fn bundle(revision: u64, providers: Vec<IdentityProvider>, keys: Vec<ApiKey>) ->
         quota_store: "local".parse().unwrap(),
         on_quota_outage: QuotaOutage::Deny,
         durability: Durability::Strict,
+        did: None,
     };
     let bundle = Bundle {
         revision: Revision(revision),
@@ -141,7 +145,8 @@ impl World {
         let issuers = Issuers::with_pace(Handle::current(), state.path(), manual.clone(), fetcher, pace);
         issuers.apply(&snapshot);
         let issuers = Arc::new(issuers);
-        let identifier = Identifier::new(Arc::clone(&issuers), manual);
+        let used = Arc::new(UsedProofs::new(manual.now()));
+        let identifier = Identifier::new(Arc::clone(&issuers), used, manual);
         Self { clock, issuers, identifier, snapshot, state }
     }
 
@@ -183,6 +188,10 @@ impl World {
     /// `ok`, or the code of the check that failed.
     async fn verdict(&self, token: &str) -> &'static str {
         self.bearer(token).await.map_or_else(|fault| fault.code(), |_| "ok")
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        Clock::Manual(Arc::clone(&self.clock)).now()
     }
 
     fn advance(&self, time: Duration) {

@@ -282,7 +282,8 @@ async fn requests_on_other_threads_are_served_by_a_control_runtime_of_its_own() 
             let token = key.token(&claims);
             tokio::task::spawn_blocking(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                let identifier = Identifier::new(issuers, clock);
+                let used = Arc::new(UsedProofs::new(clock.now()));
+                let identifier = Identifier::new(issuers, used, clock);
                 let mut headers = HeaderMap::new();
                 headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
                 runtime.block_on(identifier.identify(&headers, &snapshot)).unwrap().subject.clone()

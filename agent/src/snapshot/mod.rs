@@ -1,9 +1,15 @@
 //! A bundle with the indexes that requests need, built once per revision and shared by all cores.
 
+mod did_callers;
+
+pub(crate) use did_callers::NoTenant;
+
 use attach_proto::{
     bundle::{AccessRule, ApiKey, Bundle, IdentityProvider, Limit, Model, QuotaStore, Tenant, Upstream},
+    did::{Did, DidPolicy},
     id::{ModelName, QuotaStoreId, TenantId, UpstreamId},
 };
+use did_callers::DidCallers;
 use foldhash::{HashMap, HashMapExt as _};
 use http::HeaderValue;
 use std::sync::Arc;
@@ -15,6 +21,7 @@ pub(crate) struct Snapshot {
     keys: HashMap<[u8; 32], usize>,
     /// By issuer without its final slash: which form counts is known only from the issuer's metadata.
     providers: HashMap<String, Vec<usize>>,
+    did_callers: DidCallers,
     /// By public name and by alias, as written and canonical.
     models: HashMap<String, Arc<Model>>,
     limits: HashMap<TenantId, Vec<usize>>,
@@ -79,6 +86,7 @@ impl Snapshot {
                     .iter()
                     .map(|provider| without_final_slash(&provider.issuer).to_owned()),
             ),
+            did_callers: DidCallers::of(&bundle.tenants),
             models,
             limits: group_by(bundle.limits.iter().map(|limit| limit.tenant.clone())),
             access_rules: group_by(bundle.access_rules.iter().map(|rule| rule.tenant.clone())),
@@ -108,6 +116,21 @@ impl Snapshot {
     pub(crate) fn providers(&self, issuer: &str) -> impl Iterator<Item = &IdentityProvider> {
         let indexes = self.providers.get(without_final_slash(issuer)).map_or(&[][..], Vec::as_slice);
         indexes.iter().filter_map(|&index| self.bundle.identity_providers.get(index))
+    }
+
+    /// Whether there is a tenant for which DIDs may call.
+    pub(crate) fn has_did_callers(&self) -> bool {
+        !self.did_callers.is_empty()
+    }
+
+    /// The one tenant for which a DID may call by these audiences, and its policy.
+    pub(crate) fn did_caller(
+        &self,
+        did: &Did,
+        audiences: &[&str],
+    ) -> Result<(&Tenant, &DidPolicy), NoTenant> {
+        let tenant = self.bundle.tenants.get(self.did_callers.tenant(did, audiences)?);
+        tenant.and_then(|tenant| Some((tenant, tenant.did.as_ref()?))).ok_or(NoTenant::NotAllowed)
     }
 
     pub(crate) fn model(&self, name: &ModelName) -> Option<&Arc<Model>> {
