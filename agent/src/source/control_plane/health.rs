@@ -1,7 +1,10 @@
 //! What the host's engines say they have, for the control plane to show.
 
 use super::heartbeat::HEARTBEAT_EVERY;
-use crate::fetch::{FetchError, fetch};
+use crate::{
+    dial::Guard,
+    fetch::{FetchError, Fetcher},
+};
 use attach_proto::v1;
 use http::StatusCode;
 use rustls::ClientConfig;
@@ -46,10 +49,12 @@ impl Health {
     }
 
     pub(super) async fn look_after(self, tls: Arc<ClientConfig>) {
+        // Engines are declared on their host.
+        let fetcher = Fetcher::new(tls, Guard::Operator);
         loop {
             let mut seen = Vec::with_capacity(self.upstreams.len());
             for upstream in &self.upstreams {
-                seen.push(look(upstream, &tls).await);
+                seen.push(look(upstream, &fetcher).await);
             }
             self.seen.send_replace(seen);
             sleep(HEARTBEAT_EVERY).await;
@@ -57,20 +62,20 @@ impl Health {
     }
 }
 
-async fn look(upstream: &v1::Upstream, tls: &Arc<ClientConfig>) -> v1::UpstreamHealth {
-    let (models, problem) = match models(upstream, tls).await {
+async fn look(upstream: &v1::Upstream, fetcher: &Fetcher) -> v1::UpstreamHealth {
+    let (models, problem) = match models(upstream, fetcher).await {
         Ok(models) => (models, String::new()),
         Err(problem) => (Vec::new(), problem),
     };
     v1::UpstreamHealth { upstream: upstream.id.clone(), models, problem }
 }
 
-async fn models(upstream: &v1::Upstream, tls: &Arc<ClientConfig>) -> Result<Vec<String>, String> {
+async fn models(upstream: &v1::Upstream, fetcher: &Fetcher) -> Result<Vec<String>, String> {
     let mut problem = String::new();
     for list in LISTS {
         let url = format!("{}/{list}", upstream.url.trim_end_matches('/'));
         let url = Url::parse(&url).map_err(|error| error.to_string())?;
-        match fetch(&url, tls).await {
+        match fetcher.fetch(&url).await {
             Ok(body) => return names(&body).ok_or_else(|| format!("{url}: is no list of models")),
             // The other list is another engine's.
             Err(error @ FetchError::Status(StatusCode::NOT_FOUND)) => problem = format!("{url}: {error}"),
