@@ -119,12 +119,20 @@ pub(crate) struct ServeArgs {
     /// Port of health checks and metrics [default: 1000 above --port]
     #[arg(long)]
     pub(crate) admin_port: Option<u16>,
-    /// Certificate chain in PEM; serves HTTPS instead of HTTP [default: certs/server.crt, where that file exists]
+    /// Certificate chain in PEM; serves HTTPS instead of HTTP, and is read again when it changes [default:
+    /// certs/server.crt, where that file exists]
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
     /// Private key in PEM [default: certs/server.key, where that file exists]
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Certificates in PEM of the authorities that vouch for callers: who presents a certificate has it checked, and its
+    /// fingerprint counts as evidence (RFC 8705)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
+    /// Callers without a certificate get no connection
+    #[arg(long, requires = "tls_client_ca")]
+    pub(crate) tls_client_required: bool,
     /// Threads that serve requests [default: one for each core]
     #[arg(long)]
     pub(crate) workers: Option<NonZeroUsize>,

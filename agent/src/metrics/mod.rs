@@ -4,8 +4,9 @@
 //! families, which would grow without end.
 
 mod control_plane;
+mod tls;
 
-use crate::{clock::Clock, control_plane::Standing, identify::Principal, refusal::Refusal};
+use crate::{clock::Clock, control_plane::Standing, identify::Principal, refusal::Refusal, tls::TlsStanding};
 use attach_proto::{
     id::{ModelName, TenantId},
     usage::{MeasuredQuantity, PrincipalKind, UsageEvent},
@@ -27,6 +28,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use std::{borrow::Cow, fmt, sync::Arc};
+use tls::TlsCollector;
 
 /// Series of tokens by user and model. A thousand users with ten models each, at some hundred bytes; beyond it, users
 /// are counted together as `other`.
@@ -70,8 +72,8 @@ struct OperationLabels {
 }
 
 impl Metrics {
-    /// `standing`: how things stand with the control plane that the gateway belongs to.
-    pub(crate) fn new(standing: Option<Arc<Standing>>, clock: Clock) -> Self {
+    /// `standing`: how things stand with the control plane that the gateway belongs to. `tls`: with the listener.
+    pub(crate) fn new(standing: Option<Arc<Standing>>, tls: Option<Arc<TlsStanding>>, clock: Clock) -> Self {
         let requests = Family::default();
         let refusals = Family::default();
         let histogram = || Histogram::new(DURATION_BUCKETS);
@@ -130,6 +132,9 @@ impl Metrics {
         registry.register("build", "The program", Info::new(version));
         registry.register_collector(Box::new(UsageCollector(Arc::clone(&usage))));
         registry.register_collector(Box::new(ControlPlaneCollector::new(standing, clock)));
+        if let Some(tls) = tls {
+            registry.register_collector(Box::new(TlsCollector(tls)));
+        }
         Self {
             registry,
             requests,

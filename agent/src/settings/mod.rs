@@ -8,13 +8,14 @@ mod engine;
 mod environment;
 mod incumbent;
 mod managed;
+mod tls;
 
 pub(crate) use bundle::{BundleOrigin, Host, LocalOrigin, complete};
 pub(crate) use environment::Environment;
 
 use crate::{
     cli::{AccessLogTo, ServeArgs},
-    tls::TlsFiles,
+    tls::TlsSettings,
 };
 use std::{
     fmt,
@@ -33,7 +34,7 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) admin: AdminAddress,
     /// `None`: plain HTTP.
-    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) tls: Option<TlsSettings>,
     pub(crate) state_dir: PathBuf,
     pub(crate) workers: NonZeroUsize,
     /// How long open answers may go on after a signal to stop.
@@ -119,7 +120,7 @@ impl Settings {
                 DEFAULT_MAX_REQUEST_BYTES
             }),
         };
-        let tls = tls_files(args, &mut problems);
+        let tls = tls::settings(args, &mut problems);
         let origin = bundle::origin(args, environment, is_enrolled, &mut problems);
         match (origin, problems.is_empty()) {
             (Some(origin), true) => Ok(Self {
@@ -156,32 +157,6 @@ fn admin_address(args: &ServeArgs) -> AdminAddress {
             host.unwrap_or(loopback),
             port.or(args.port.checked_add(OFFSET)).unwrap_or(0),
         )),
-    }
-}
-
-/// As asked for; else those that Ollama Auth Proxy keeps in the working directory. One without the other is a mistake
-/// that would end in plain HTTP.
-fn tls_files(args: &ServeArgs, problems: &mut Vec<Problem>) -> Option<TlsFiles> {
-    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
-        return Some(TlsFiles { certificate: certificate.clone(), key: key.clone() });
-    }
-    let found = TlsFiles { certificate: "certs/server.crt".into(), key: "certs/server.key".into() };
-    match (found.certificate.exists(), found.key.exists()) {
-        (true, true) => Some(found),
-        (false, false) => None,
-        (has_certificate, _) => {
-            let (there, missing) = if has_certificate {
-                (&found.certificate, &found.key)
-            } else {
-                (&found.key, &found.certificate)
-            };
-            problems.push(Problem::new(
-                there.display().to_string(),
-                format!("is there, but {} is not", missing.display()),
-                "Add it to serve HTTPS, or move the other away to serve plain HTTP.",
-            ));
-            None
-        }
     }
 }
 

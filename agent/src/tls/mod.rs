@@ -1,0 +1,95 @@
+//! TLS on the callers' port: where its certificate comes from, how it is kept good, and what callers' own certificates
+//! prove.
+//!
+//! [`Tls::open`] finds a certificate or says what is wrong; [`Keeper::run`] then keeps it good for as long as the gateway
+//! runs. Rules of this edge: a change acts on the next handshake and drops no connection; what is not whole and fitting
+//! changes nothing, and is told once.
+
+mod acceptor;
+mod clients;
+mod files;
+mod keeper;
+mod pair;
+mod standing;
+
+pub(crate) use acceptor::{Acceptor, Secured};
+pub(crate) use clients::{ClientCertificate, ClientSettings};
+pub(crate) use files::TlsFiles;
+pub(crate) use keeper::Keeper;
+pub(crate) use standing::{TlsStanding, TlsState};
+
+use crate::{clock::Clock, watched::Watched};
+use clients::ClientsFault;
+use files::FilesFault;
+use keeper::Source;
+use std::{fmt, sync::Arc};
+
+/// What is spoken behind the handshake, the best first.
+const ALPN: &[&[u8]] = &[b"http/1.1"];
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TlsSettings {
+    pub(crate) origin: TlsOrigin,
+    /// `None`: callers' certificates are not asked for.
+    pub(crate) clients: Option<ClientSettings>,
+}
+
+/// Where the certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TlsOrigin {
+    Files(TlsFiles),
+}
+
+/// Why there can be no TLS at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    #[error(transparent)]
+    Files(#[from] FilesFault),
+    #[error(transparent)]
+    Clients(#[from] ClientsFault),
+    #[error("TLS: {0}")]
+    Config(#[from] rustls::Error),
+}
+
+/// The listener's half, what is known of it, and who keeps it good.
+pub(crate) struct Tls {
+    pub(crate) acceptor: Acceptor,
+    pub(crate) standing: Arc<TlsStanding>,
+    pub(crate) keeper: Keeper,
+}
+
+impl Tls {
+    pub(crate) fn open(settings: &TlsSettings, clock: Clock) -> Result<Self, TlsError> {
+        let acceptor = Acceptor::new();
+        let standing = Arc::new(TlsStanding::default());
+        let clients = match &settings.clients {
+            Some(clients) => {
+                let watched = Watched::new(vec![clients.authority.clone()]);
+                acceptor.trust(clients.load()?)?;
+                Some((clients.clone(), watched))
+            }
+            None => None,
+        };
+        let (source, pair) = match &settings.origin {
+            TlsOrigin::Files(files) => {
+                let watched = Watched::new(vec![files.certificate.clone(), files.key.clone()]);
+                let pair = files.load()?;
+                (Source::Files { files: files.clone(), watched }, pair)
+            }
+        };
+        acceptor.serve(pair.clone())?;
+        standing.serves(&pair);
+        let keeper =
+            Keeper { source, clients, acceptor: acceptor.clone(), standing: Arc::clone(&standing), clock };
+        Ok(Self { acceptor, standing, keeper })
+    }
+}
+
+impl fmt::Display for TlsOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Files(files) => files.fmt(f),
+        }
+    }
+}
