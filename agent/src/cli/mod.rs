@@ -96,6 +96,26 @@ pub(crate) enum AccessLogTo {
     Off,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TlsFrom {
+    /// Plain HTTP
+    Off,
+    /// --tls-cert and --tls-key
+    Files,
+    /// An authority that this gateway makes for itself in the state folder; it says once how to trust it
+    SelfSigned,
+}
+
+impl TlsFrom {
+    pub(crate) fn flag(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Files => "files",
+            Self::SelfSigned => "self-signed",
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Address to listen on
@@ -119,6 +139,9 @@ pub(crate) struct ServeArgs {
     /// Port of health checks and metrics [default: 1000 above --port]
     #[arg(long)]
     pub(crate) admin_port: Option<u16>,
+    /// HTTPS, and where its certificate comes from [default: files, where there are some, else off]
+    #[arg(long, value_name = "FROM")]
+    pub(crate) tls: Option<TlsFrom>,
     /// Certificate chain in PEM; serves HTTPS instead of HTTP, and is read again when it changes [default:
     /// certs/server.crt, where that file exists]
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -126,6 +149,10 @@ pub(crate) struct ServeArgs {
     /// Private key in PEM [default: certs/server.key, where that file exists]
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
+    /// With --tls self-signed, a host name or address that callers use beside this host's own name, localhost, 127.0.0.1
+    /// and `::1`; may be given again
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tls_name: Vec<String>,
     /// Certificates in PEM of the authorities that vouch for callers: who presents a certificate has it checked, and its
     /// fingerprint counts as evidence (RFC 8705)
     #[arg(long, value_name = "FILE")]

@@ -40,7 +40,8 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
     let clock = Clock::System;
     let client_tls = tls_config();
     let (mut source, managed) = source(settings, environment, &clock, &client_tls)?;
-    let tls = settings.tls.as_ref().map(|it| Tls::open(it, clock.clone())).transpose()?;
+    let tls =
+        settings.tls.as_ref().map(|it| Tls::open(it, &settings.state_dir, clock.clone())).transpose()?;
     let (snapshot, listeners) = match source.load()? {
         Loaded::Bundle(snapshot) => (snapshot, Some(listen::bind(settings.listen, settings.workers)?)),
         // No caller is let in to be refused: the port is opened with the first bundle.

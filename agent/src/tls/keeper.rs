@@ -1,7 +1,12 @@
 //! Keeps the listener's certificate good.
 
 use super::{
-    acceptor::Acceptor, clients::ClientSettings, files::TlsFiles, pair::Pair, standing::TlsStanding,
+    acceptor::Acceptor,
+    clients::ClientSettings,
+    files::TlsFiles,
+    pair::Pair,
+    renewal::{Issuer, Renewal},
+    standing::TlsStanding,
 };
 use crate::{
     clock::Clock,
@@ -33,6 +38,7 @@ pub(crate) struct Keeper {
 /// Where the next certificate comes from.
 pub(super) enum Source {
     Files { files: TlsFiles, watched: Watched },
+    Issuer(Issuer),
 }
 
 impl Keeper {
@@ -43,6 +49,11 @@ impl Keeper {
             match source {
                 Source::Files { files, watched } => {
                     follow_files(&files, watched, &acceptor, &standing, &clock).await;
+                }
+                Source::Issuer(issuer) => {
+                    let (acceptor, standing) = (acceptor.clone(), Arc::clone(&standing));
+                    let clock = clock.clone();
+                    Renewal { issuer, acceptor, standing, clock }.run().await;
                 }
             }
         };

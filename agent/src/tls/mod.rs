@@ -6,11 +6,14 @@
 //! changes nothing, and is told once.
 
 mod acceptor;
+mod authority;
 mod clients;
 mod files;
 mod keeper;
 mod pair;
+mod renewal;
 mod standing;
+mod trust;
 
 pub(crate) use acceptor::{Acceptor, Secured};
 pub(crate) use clients::{ClientCertificate, ClientSettings};
@@ -19,10 +22,12 @@ pub(crate) use keeper::Keeper;
 pub(crate) use standing::{TlsStanding, TlsState};
 
 use crate::{clock::Clock, watched::Watched};
+use authority::{AuthorityFault, Issued, SelfSigned};
 use clients::ClientsFault;
 use files::FilesFault;
 use keeper::Source;
-use std::{fmt, sync::Arc};
+use renewal::Issuer;
+use std::{fmt, path::Path, sync::Arc};
 
 /// What is spoken behind the handshake, the best first.
 const ALPN: &[&[u8]] = &[b"http/1.1"];
@@ -39,6 +44,10 @@ pub(crate) struct TlsSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TlsOrigin {
     Files(TlsFiles),
+    /// An authority of its own signs it, for these host names and addresses.
+    SelfSigned {
+        names: Vec<String>,
+    },
 }
 
 /// Why there can be no TLS at all.
@@ -48,6 +57,8 @@ pub(crate) enum TlsError {
     Files(#[from] FilesFault),
     #[error(transparent)]
     Clients(#[from] ClientsFault),
+    #[error("--tls self-signed: {0}")]
+    Authority(#[from] AuthorityFault),
     #[error("TLS: {0}")]
     Config(#[from] rustls::Error),
 }
@@ -60,7 +71,8 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    pub(crate) fn open(settings: &TlsSettings, clock: Clock) -> Result<Self, TlsError> {
+    /// `state`: the folder in which the gateway may keep what it makes.
+    pub(crate) fn open(settings: &TlsSettings, state: &Path, clock: Clock) -> Result<Self, TlsError> {
         let acceptor = Acceptor::new();
         let standing = Arc::new(TlsStanding::default());
         let clients = match &settings.clients {
@@ -77,6 +89,12 @@ impl Tls {
                 let pair = files.load()?;
                 (Source::Files { files: files.clone(), watched }, pair)
             }
+            TlsOrigin::SelfSigned { names } => {
+                let own = SelfSigned { folder: state.join("tls"), names: names.clone() };
+                let Issued { pair, new_authority } = own.issue(clock.now())?;
+                new_authority.iter().for_each(trust::explain);
+                (Source::Issuer(Issuer::Own(own)), pair)
+            }
         };
         acceptor.serve(pair.clone())?;
         standing.serves(&pair);
@@ -90,6 +108,7 @@ impl fmt::Display for TlsOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Files(files) => files.fmt(f),
+            Self::SelfSigned { names } => write!(f, "an authority of its own, for {}", names.join(", ")),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::validity::Validity;
 use jiff::Timestamp;
 use rustls::{
     Error, InconsistentKeys,
-    pki_types::{CertificateDer, PrivateKeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject as _},
     sign::CertifiedKey,
 };
 use std::sync::Arc;
@@ -48,6 +48,13 @@ impl Pair {
             Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(PairFault::Mismatch),
             Err(error) => Err(PairFault::Certificate(error.to_string())),
         }
+    }
+
+    /// Of one text in PEM that has the key and the chain.
+    pub(super) fn from_pem(text: &[u8]) -> Result<Self, PairFault> {
+        let unreadable = |error: pem::Error| PairFault::Certificate(error.to_string());
+        let chain = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>().map_err(unreadable)?;
+        Self::new(chain, PrivateKeyDer::from_pem_slice(text).map_err(unreadable)?)
     }
 
     pub(crate) fn has_ended(&self, now: Timestamp) -> bool {
