@@ -3,6 +3,9 @@
 mod check;
 mod explain;
 mod join;
+mod tls;
+
+pub(crate) use tls::{AcmeBy, TlsArgs, TlsFrom};
 
 use crate::{
     clock::Clock,
@@ -68,7 +71,7 @@ pub(crate) enum Command {
     /// Join a control plane, and then serve as it says
     ///
     /// Once is enough: after that, `attach-gateway` alone starts the gateway with what it was given.
-    Join(join::JoinArgs),
+    Join(Box<join::JoinArgs>),
     /// Show recorded usage by user and model
     Usage(UsageArgs),
     /// Check a bundle file, and say where it is wrong
@@ -96,26 +99,6 @@ pub(crate) enum AccessLogTo {
     Off,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TlsFrom {
-    /// Plain HTTP
-    Off,
-    /// --tls-cert and --tls-key
-    Files,
-    /// An authority that this gateway makes for itself in the state folder; it says once how to trust it
-    SelfSigned,
-}
-
-impl TlsFrom {
-    pub(crate) fn flag(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Files => "files",
-            Self::SelfSigned => "self-signed",
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Address to listen on
@@ -139,27 +122,6 @@ pub(crate) struct ServeArgs {
     /// Port of health checks and metrics [default: 1000 above --port]
     #[arg(long)]
     pub(crate) admin_port: Option<u16>,
-    /// HTTPS, and where its certificate comes from [default: files, where there are some, else off]
-    #[arg(long, value_name = "FROM")]
-    pub(crate) tls: Option<TlsFrom>,
-    /// Certificate chain in PEM; serves HTTPS instead of HTTP, and is read again when it changes [default:
-    /// certs/server.crt, where that file exists]
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub(crate) tls_cert: Option<PathBuf>,
-    /// Private key in PEM [default: certs/server.key, where that file exists]
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub(crate) tls_key: Option<PathBuf>,
-    /// With --tls self-signed, a host name or address that callers use beside this host's own name, localhost, 127.0.0.1
-    /// and `::1`; may be given again
-    #[arg(long, value_name = "NAME")]
-    pub(crate) tls_name: Vec<String>,
-    /// Certificates in PEM of the authorities that vouch for callers: who presents a certificate has it checked, and its
-    /// fingerprint counts as evidence (RFC 8705)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) tls_client_ca: Option<PathBuf>,
-    /// Callers without a certificate get no connection
-    #[arg(long, requires = "tls_client_ca")]
-    pub(crate) tls_client_required: bool,
     /// Threads that serve requests [default: one for each core]
     #[arg(long)]
     pub(crate) workers: Option<NonZeroUsize>,
@@ -169,6 +131,9 @@ pub(crate) struct ServeArgs {
     /// Seconds that open answers may go on after a signal to stop
     #[arg(long, default_value_t = 60)]
     pub(crate) grace: u64,
+    // The last, for its heading holds for what comes after.
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 }
 
 /// Runs the command, and gives the process's exit code.

@@ -3,6 +3,7 @@
 //! What concerns the process alone (addresses, folders, waits) becomes [`Settings`]. What concerns policy becomes
 //! the same `v1::Bundle` that a file or the control plane would give ([`bundle`]), so that there is one converter.
 
+mod acme;
 mod bundle;
 mod engine;
 mod environment;

@@ -1,6 +1,6 @@
 //! TLS on the callers' port: from which certificate, and what is asked of callers.
 
-use super::Problem;
+use super::{Problem, acme};
 use crate::{
     cli::{ServeArgs, TlsFrom},
     tls::{ClientSettings, TlsFiles, TlsOrigin, TlsSettings},
@@ -14,9 +14,10 @@ pub(super) fn settings(args: &ServeArgs, problems: &mut Vec<Problem>) -> Option<
     let before = problems.len();
     let origin = origin(args, problems);
     let clients = args
+        .tls
         .tls_client_ca
         .clone()
-        .map(|authority| ClientSettings { authority, is_required: args.tls_client_required });
+        .map(|authority| ClientSettings { authority, is_required: args.tls.tls_client_required });
     if clients.is_some() && origin.is_none() && problems.len() == before {
         problems.push(Problem::new(
             "--tls-client-ca",
@@ -28,7 +29,7 @@ pub(super) fn settings(args: &ServeArgs, problems: &mut Vec<Problem>) -> Option<
 }
 
 fn origin(args: &ServeArgs, problems: &mut Vec<Problem>) -> Option<TlsOrigin> {
-    let mode = args.tls;
+    let mode = args.tls.tls;
     let belongs = |flag: &str, to: TlsFrom| {
         Problem::new(
             flag,
@@ -36,15 +37,19 @@ fn origin(args: &ServeArgs, problems: &mut Vec<Problem>) -> Option<TlsOrigin> {
             format!("Leave it out, or give --tls {}.", to.flag()),
         )
     };
-    if args.tls_cert.is_some() && mode.is_some_and(|mode| mode != TlsFrom::Files) {
+    if args.tls.tls_cert.is_some() && mode.is_some_and(|mode| mode != TlsFrom::Files) {
         problems.push(belongs("--tls-cert", TlsFrom::Files));
     }
-    if !args.tls_name.is_empty() && mode != Some(TlsFrom::SelfSigned) {
+    if !args.tls.tls_name.is_empty() && mode != Some(TlsFrom::SelfSigned) {
         problems.push(belongs("--tls-name", TlsFrom::SelfSigned));
+    }
+    if let Some(flag) = acme::given(args).filter(|_| mode != Some(TlsFrom::Acme)) {
+        problems.push(belongs(flag, TlsFrom::Acme));
     }
     match mode {
         Some(TlsFrom::Off) => None,
         Some(TlsFrom::SelfSigned) => Some(TlsOrigin::SelfSigned { names: names(args, problems) }),
+        Some(TlsFrom::Acme) => Some(TlsOrigin::Acme(acme::settings(args, problems))),
         None => files(args, problems).map(TlsOrigin::Files),
         Some(TlsFrom::Files) => {
             let before = problems.len();
@@ -64,7 +69,7 @@ fn origin(args: &ServeArgs, problems: &mut Vec<Problem>) -> Option<TlsOrigin> {
 /// What callers on this machine and in its network call it by, and what else it is called.
 fn names(args: &ServeArgs, problems: &mut Vec<Problem>) -> Vec<String> {
     let mut names = Vec::new();
-    for name in &args.tls_name {
+    for name in &args.tls.tls_name {
         if ServerName::try_from(name.as_str()).is_ok() {
             names.push(name.clone());
         } else {
@@ -88,7 +93,7 @@ fn names(args: &ServeArgs, problems: &mut Vec<Problem>) -> Vec<String> {
 /// As asked for; else those that Ollama Auth Proxy keeps in the working directory. One without the other is a mistake
 /// that would end in plain HTTP.
 fn files(args: &ServeArgs, problems: &mut Vec<Problem>) -> Option<TlsFiles> {
-    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
+    if let (Some(certificate), Some(key)) = (&args.tls.tls_cert, &args.tls.tls_key) {
         return Some(TlsFiles { certificate: certificate.clone(), key: key.clone() });
     }
     let found = TlsFiles { certificate: "certs/server.crt".into(), key: "certs/server.key".into() };

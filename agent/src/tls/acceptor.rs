@@ -2,6 +2,7 @@
 
 use super::{
     ALPN,
+    acme::Challenges,
     clients::{ClientAuthority, ClientCertificate},
     pair::Pair,
 };
@@ -13,7 +14,7 @@ use rustls::{
     sign::SingleCertAndKey,
 };
 use std::{sync::Arc, time::Duration};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 /// How long a caller may take for the handshake: two round trips of a bad mobile link, many times over.
@@ -27,6 +28,7 @@ struct Shared {
     /// `None` as long as there is no certificate: then nobody gets through.
     config: ArcSwapOption<ServerConfig>,
     parts: Mutex<Parts>,
+    challenges: Challenges,
 }
 
 /// What the configuration is made of.
@@ -45,7 +47,8 @@ pub(crate) struct Secured {
 
 impl Acceptor {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Shared { config: ArcSwapOption::empty(), parts: Mutex::default() }))
+        let challenges = Challenges::new();
+        Self(Arc::new(Shared { config: ArcSwapOption::empty(), parts: Mutex::default(), challenges }))
     }
 
     /// `None` for who speaks no TLS, or too slowly, or presents a certificate that nobody vouches for: that is nobody's
@@ -53,6 +56,12 @@ impl Acceptor {
     pub(crate) async fn accept(&self, stream: TcpStream) -> Option<Secured> {
         let handshake = async {
             let hello = LazyConfigAcceptor::new(HelloAcceptor::default(), stream).await.ok()?;
+            if let Some(challenge) = self.0.challenges.of(&hello.client_hello()) {
+                // The handshake is the answer; there is nothing to say behind it.
+                let mut stream = hello.into_stream(challenge).await.ok()?;
+                let _ = stream.shutdown().await;
+                return None;
+            }
             let config = self.0.config.load_full()?;
             hello.into_stream(config).await.ok()
         };
@@ -63,6 +72,11 @@ impl Acceptor {
             tracing::debug!(client.certificate = %client, "a caller presented a certificate");
         }
         Some(Secured { stream, client })
+    }
+
+    /// Where an authority for certificates finds its answers.
+    pub(super) fn challenges(&self) -> Challenges {
+        self.0.challenges.clone()
     }
 
     /// Acts on the next handshake. Connections that are open go on as they are.

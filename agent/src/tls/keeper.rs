@@ -1,12 +1,8 @@
 //! Keeps the listener's certificate good.
 
 use super::{
-    acceptor::Acceptor,
-    clients::ClientSettings,
-    files::TlsFiles,
-    pair::Pair,
-    renewal::{Issuer, Renewal},
-    standing::TlsStanding,
+    acceptor::Acceptor, clients::ClientSettings, files::TlsFiles, pair::Pair, renewal::Renewal,
+    source::Source, standing::TlsStanding,
 };
 use crate::{
     clock::Clock,
@@ -35,12 +31,6 @@ pub(crate) struct Keeper {
     pub(super) clock: Clock,
 }
 
-/// Where the next certificate comes from.
-pub(super) enum Source {
-    Files { files: TlsFiles, watched: Watched },
-    Issuer(Issuer),
-}
-
 impl Keeper {
     /// Runs until it is dropped.
     pub(crate) async fn run(self) {
@@ -50,10 +40,16 @@ impl Keeper {
                 Source::Files { files, watched } => {
                     follow_files(&files, watched, &acceptor, &standing, &clock).await;
                 }
-                Source::Issuer(issuer) => {
+                Source::Issuer { issuer, held, http_01 } => {
                     let (acceptor, standing) = (acceptor.clone(), Arc::clone(&standing));
                     let clock = clock.clone();
-                    Renewal { issuer, acceptor, standing, clock }.run().await;
+                    let renewal = Renewal { issuer, acceptor, standing, clock };
+                    let answers = async {
+                        if let Some(http_01) = http_01 {
+                            http_01.run().await;
+                        }
+                    };
+                    tokio::join!(renewal.run(held), answers);
                 }
             }
         };
@@ -155,7 +151,7 @@ fn warn(validity: Validity, now: Timestamp) {
         tracing::error!(certificate.ends = %ends, "the certificate has ended: callers that check it cannot connect");
     } else {
         let hours = until(ends, now).as_secs() / 3600;
-        tracing::warn!(certificate.ends = %ends, "the certificate ends in {hours} h; put a new one in its place");
+        tracing::warn!(certificate.ends = %ends, "the certificate ends in {hours} h, and there is no new one yet");
     }
 }
 

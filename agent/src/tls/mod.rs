@@ -6,27 +6,30 @@
 //! changes nothing, and is told once.
 
 mod acceptor;
+mod acme;
 mod authority;
 mod clients;
 mod files;
 mod keeper;
 mod pair;
 mod renewal;
+mod source;
 mod standing;
 mod trust;
 
 pub(crate) use acceptor::{Acceptor, Secured};
+pub(crate) use acme::{AcmeChallenge, AcmeSettings, MAX_DOMAINS};
 pub(crate) use clients::{ClientCertificate, ClientSettings};
 pub(crate) use files::TlsFiles;
 pub(crate) use keeper::Keeper;
 pub(crate) use standing::{TlsStanding, TlsState};
 
 use crate::{clock::Clock, watched::Watched};
-use authority::{AuthorityFault, Issued, SelfSigned};
+use acme::AcmeError;
+use authority::AuthorityFault;
 use clients::ClientsFault;
 use files::FilesFault;
-use keeper::Source;
-use renewal::Issuer;
+use source::Source;
 use std::{fmt, path::Path, sync::Arc};
 
 /// What is spoken behind the handshake, the best first.
@@ -48,6 +51,7 @@ pub(crate) enum TlsOrigin {
     SelfSigned {
         names: Vec<String>,
     },
+    Acme(AcmeSettings),
 }
 
 /// Why there can be no TLS at all.
@@ -59,6 +63,8 @@ pub(crate) enum TlsError {
     Clients(#[from] ClientsFault),
     #[error("--tls self-signed: {0}")]
     Authority(#[from] AuthorityFault),
+    #[error(transparent)]
+    Acme(#[from] AcmeError),
     #[error("TLS: {0}")]
     Config(#[from] rustls::Error),
 }
@@ -83,21 +89,11 @@ impl Tls {
             }
             None => None,
         };
-        let (source, pair) = match &settings.origin {
-            TlsOrigin::Files(files) => {
-                let watched = Watched::new(vec![files.certificate.clone(), files.key.clone()]);
-                let pair = files.load()?;
-                (Source::Files { files: files.clone(), watched }, pair)
-            }
-            TlsOrigin::SelfSigned { names } => {
-                let own = SelfSigned { folder: state.join("tls"), names: names.clone() };
-                let Issued { pair, new_authority } = own.issue(clock.now())?;
-                new_authority.iter().for_each(trust::explain);
-                (Source::Issuer(Issuer::Own(own)), pair)
-            }
-        };
-        acceptor.serve(pair.clone())?;
-        standing.serves(&pair);
+        let (source, pair) = Source::open(&settings.origin, state, &acceptor, clock.now())?;
+        if let Some(pair) = pair {
+            acceptor.serve(pair.clone())?;
+            standing.serves(&pair);
+        }
         let keeper =
             Keeper { source, clients, acceptor: acceptor.clone(), standing: Arc::clone(&standing), clock };
         Ok(Self { acceptor, standing, keeper })
@@ -108,6 +104,7 @@ impl fmt::Display for TlsOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Files(files) => files.fmt(f),
+            Self::Acme(settings) => settings.fmt(f),
             Self::SelfSigned { names } => write!(f, "an authority of its own, for {}", names.join(", ")),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{
     acceptor::Acceptor,
+    acme::Acme,
     authority::{Issued, SelfSigned},
     pair::Pair,
     standing::TlsStanding,
@@ -39,6 +40,7 @@ pub(super) struct Failure {
 /// Who makes certificates for us.
 pub(super) enum Issuer {
     Own(SelfSigned),
+    Acme(Box<Acme>),
 }
 
 impl Issuer {
@@ -55,6 +57,7 @@ impl Issuer {
                 }
                 Ok(pair)
             }
+            Self::Acme(acme) => acme.obtain().await,
         }
     }
 }
@@ -70,8 +73,7 @@ pub(super) struct Renewal {
 impl Renewal {
     /// Waits until the one that is held is due, or not at all where there is none, and then tries until there is another.
     /// Runs until it is dropped.
-    pub(super) async fn run(&self) {
-        let mut held = self.standing.look().validity;
+    pub(super) async fn run(&self, mut held: Option<Validity>) {
         loop {
             if let Some(validity) = held {
                 let due = validity.at(rand::random_range(RENEW_AT));
@@ -154,7 +156,7 @@ mod tests {
             }
         };
         tokio::select! {
-            () = renewal.run() => {}
+            () = renewal.run(Some(of_a_second)) => {}
             () = story => {}
             () = tokio::time::sleep(Duration::from_secs(60)) => panic!("never renewed"),
         }

@@ -1,5 +1,6 @@
 //! HTTPS, and where its certificate comes from.
 
+mod acme;
 mod caller;
 mod clients;
 mod files;
