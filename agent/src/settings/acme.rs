@@ -76,7 +76,8 @@ fn domains(args: &ServeArgs, problems: &mut Vec<Problem>) -> Vec<String> {
             problems.push(Problem::new(
                 "--acme-domain",
                 format!("is {domain:?}, which is no domain that an authority can vouch for"),
-                "Write a public name of this host, as in gpu-7.example.com; wildcards and addresses can't be shown this way.",
+                "Write a public name of this host, as in gpu-7.example.com; no wildcard and no address, which can't be \
+                 shown to be ours in this way.",
             ));
         } else if !domains.contains(&lower) {
             domains.push(lower);

@@ -58,7 +58,10 @@ pub(super) struct Made {
 pub(crate) enum AuthorityFault {
     #[error("{}: {cause}", .path.display())]
     Disk { path: PathBuf, cause: io::Error },
-    #[error("{}: is no authority ({problem}); move it away, and a new one is made that callers have to be told of", .path.display())]
+    #[error(
+        "{}: is no authority ({problem}); move it away, and a new one is made that callers have to be told of",
+        .path.display()
+    )]
     Damaged { path: PathBuf, problem: String },
     #[error("no certificate can be made: {0}")]
     Make(#[from] rcgen::Error),

@@ -16,7 +16,10 @@ pub(crate) struct TlsFiles {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FilesFault {
-    #[error("{}: no certificate in PEM can be read: {cause}; put the chain there, the server's certificate first", .path.display())]
+    #[error(
+        "{}: no certificate in PEM can be read: {cause}; put the chain there, the server's certificate first",
+        .path.display()
+    )]
     Certificate { path: PathBuf, cause: pem::Error },
     #[error("{}: no private key in PEM can be read: {cause}", .path.display())]
     Key { path: PathBuf, cause: pem::Error },

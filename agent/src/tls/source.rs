@@ -55,7 +55,7 @@ impl Source {
                     AcmeChallenge::TlsAlpn01 => None,
                 };
                 let acme = Acme::new(settings.clone(), state, challenges)?;
-                let kept = acme.kept()?;
+                let kept = acme.kept();
                 // One for other names serves on until there is one for all.
                 let held = kept.as_ref().and_then(|(pair, is_for_all)| is_for_all.then_some(pair.validity));
                 let issuer = Issuer::Acme(Box::new(acme));

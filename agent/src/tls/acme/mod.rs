@@ -63,14 +63,16 @@ pub(crate) enum AcmeChallenge {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AcmeError {
-    #[error("--acme-ca-root {}: {problem}; put the certificate of the directory's authority there, in PEM", .path.display())]
+    #[error(
+        "--acme-ca-root {}: {problem}; put the certificate of the directory's authority there, in PEM",
+        .path.display()
+    )]
     Root { path: PathBuf, problem: String },
     #[error(
-        "--acme-http-port: can't listen on {address}: {cause}; choose another port and lead port 80 of the names to it, or allow this program to (CAP_NET_BIND_SERVICE)"
+        "--acme-http-port: can't listen on {address}: {cause}; choose another port and lead port 80 of the names \
+         to it, or let this program take it (CAP_NET_BIND_SERVICE)"
     )]
     Listen { address: SocketAddr, cause: io::Error },
-    #[error("{}: {problem}; move it away, and another certificate is ordered", .path.display())]
-    Kept { path: PathBuf, problem: String },
 }
 
 /// Orders certificates of one authority, for one set of names.
@@ -97,16 +99,21 @@ impl Acme {
         Ok(Self { account, certificate: folder.join("certificate.pem"), settings, challenges, tls })
     }
 
-    /// The certificate from before, and whether it is for all the names that are asked for now.
-    pub(super) fn kept(&self) -> Result<Option<(Pair, bool)>, AcmeError> {
-        let path = &self.certificate;
-        let kept = |problem: String| AcmeError::Kept { path: path.clone(), problem };
-        let bytes = whole_file::read(path, MAX_FILE_BYTES).map_err(|error| kept(error.to_string()))?;
-        let Some(bytes) = bytes else { return Ok(None) };
-        let pair = Pair::from_pem(&bytes).map_err(|fault| kept(fault.to_string()))?;
+    /// The certificate from before, and whether it is for all the names that are asked for now. What is damaged counts for
+    /// nothing: the authority gives another.
+    pub(super) fn kept(&self) -> Option<(Pair, bool)> {
+        let bytes = whole_file::read(&self.certificate, MAX_FILE_BYTES).map_err(|error| error.to_string());
+        let pair = bytes.and_then(|bytes| {
+            let pair = bytes.map(|bytes| Pair::from_pem(&bytes).map_err(|fault| fault.to_string()));
+            pair.transpose()
+        });
+        let unusable = |problem: &String| {
+            tracing::error!("{}: {problem}; another certificate is ordered", self.certificate.display());
+        };
+        let (pair, domains) = (pair.inspect_err(unusable).ok().flatten()?, &self.settings.domains);
         let is_for = |domain: &String| pair.names.iter().any(|name| name.eq_ignore_ascii_case(domain));
-        let is_for_all = self.settings.domains.iter().all(is_for);
-        Ok(Some((pair, is_for_all)))
+        let is_for_all = domains.iter().all(is_for);
+        Some((pair, is_for_all))
     }
 
     /// One order, from the first request to the certificate on disk.
