@@ -55,6 +55,8 @@ mod start;
 mod telemetry;
 mod tls;
 mod usage;
+mod validity;
+mod watched;
 mod whole_file;
 mod within;
 

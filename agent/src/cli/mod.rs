@@ -4,6 +4,9 @@ mod check;
 mod did;
 mod explain;
 mod join;
+mod tls;
+
+pub(crate) use tls::{AcmeBy, TlsArgs, TlsFrom};
 
 use crate::{
     clock::Clock,
@@ -71,7 +74,7 @@ pub(crate) enum Command {
     /// Join a control plane, and then serve as it says
     ///
     /// Once is enough: after that, `attach-gateway` alone starts the gateway with what it was given.
-    Join(join::JoinArgs),
+    Join(Box<join::JoinArgs>),
     /// Show recorded usage by user and model
     Usage(UsageArgs),
     /// Check a bundle file, and say where it is wrong
@@ -124,12 +127,6 @@ pub(crate) struct ServeArgs {
     /// Port of health checks and metrics [default: 1000 above --port]
     #[arg(long)]
     pub(crate) admin_port: Option<u16>,
-    /// Certificate chain in PEM; serves HTTPS instead of HTTP [default: certs/server.crt, where that file exists]
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub(crate) tls_cert: Option<PathBuf>,
-    /// Private key in PEM [default: certs/server.key, where that file exists]
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub(crate) tls_key: Option<PathBuf>,
     /// Networks, with commas between, to which addresses that a tenant wrote may lead though they are not public. Of a
     /// gateway that has joined a control plane: what its own settings name may lie anywhere
     #[arg(long, value_name = "CIDR[,…]")]
@@ -143,6 +140,9 @@ pub(crate) struct ServeArgs {
     /// Seconds that open answers may go on after a signal to stop
     #[arg(long, default_value_t = 60)]
     pub(crate) grace: u64,
+    // The last, for its heading holds for what comes after.
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 }
 
 /// Runs the command, and gives the process's exit code.

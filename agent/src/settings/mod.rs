@@ -3,18 +3,20 @@
 //! What concerns the process alone (addresses, folders, waits) becomes [`Settings`]. What concerns policy becomes
 //! the same `v1::Bundle` that a file or the control plane would give ([`bundle`]), so that there is one converter.
 
+mod acme;
 mod bundle;
 mod engine;
 mod environment;
 mod incumbent;
 mod managed;
+mod tls;
 
 pub(crate) use bundle::{BundleOrigin, Host, LocalOrigin, complete};
 pub(crate) use environment::Environment;
 
 use crate::{
     cli::{AccessLogTo, ServeArgs},
-    tls::TlsFiles,
+    tls::TlsSettings,
 };
 use attach_proto::destination::{Exceptions, InvalidExceptions};
 use std::{
@@ -35,7 +37,7 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) admin: AdminAddress,
     /// `None`: plain HTTP.
-    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) tls: Option<TlsSettings>,
     pub(crate) state_dir: PathBuf,
     pub(crate) workers: NonZeroUsize,
     /// How long open answers may go on after a signal to stop.
@@ -126,7 +128,7 @@ impl Settings {
             }),
         };
         let jwks_ttl = jwks_ttl(environment, &mut problems);
-        let tls = tls_files(args, &mut problems);
+        let tls = tls::settings(args, &mut problems);
         let allowed_addresses = allowed_addresses(args, environment).unwrap_or_else(|problem| {
             problems.push(problem);
             Exceptions::default()
@@ -202,32 +204,6 @@ fn admin_address(args: &ServeArgs) -> AdminAddress {
             host.unwrap_or(loopback),
             port.or(args.port.checked_add(OFFSET)).unwrap_or(0),
         )),
-    }
-}
-
-/// As asked for; else those that Ollama Auth Proxy keeps in the working directory. One without the other is a mistake
-/// that would end in plain HTTP.
-fn tls_files(args: &ServeArgs, problems: &mut Vec<Problem>) -> Option<TlsFiles> {
-    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
-        return Some(TlsFiles { certificate: certificate.clone(), key: key.clone() });
-    }
-    let found = TlsFiles { certificate: "certs/server.crt".into(), key: "certs/server.key".into() };
-    match (found.certificate.exists(), found.key.exists()) {
-        (true, true) => Some(found),
-        (false, false) => None,
-        (has_certificate, _) => {
-            let (there, missing) = if has_certificate {
-                (&found.certificate, &found.key)
-            } else {
-                (&found.key, &found.certificate)
-            };
-            problems.push(Problem::new(
-                there.display().to_string(),
-                format!("is there, but {} is not", missing.display()),
-                "Add it to serve HTTPS, or move the other away to serve plain HTTP.",
-            ));
-            None
-        }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     settings::{AdminAddress, BundleOrigin, Environment, LocalOrigin, Settings},
     snapshot::Snapshot,
     source::{Loaded, Looks, Source},
-    tls::TlsFiles,
+    tls::Tls,
     usage::{Destination, SpoolWriter},
 };
 use agent_id::agent_id;
@@ -46,7 +46,8 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
     let issuers = Arc::new(issuers);
     let looks = Looks { engine_tls: Arc::clone(&client_tls), issuers: Arc::clone(&issuers) };
     let (mut source, managed) = source(settings, environment, &clock, looks)?;
-    let tls = settings.tls.as_ref().map(TlsFiles::acceptor).transpose()?;
+    let tls =
+        settings.tls.as_ref().map(|it| Tls::open(it, &settings.state_dir, clock.clone())).transpose()?;
     let (snapshot, listeners) = match source.load()? {
         Loaded::Bundle(snapshot) => (snapshot, Some(listen::bind(settings.listen, settings.workers)?)),
         // No caller is let in to be refused: the port is opened with the first bundle.
@@ -73,7 +74,9 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
     };
     let (refusals, close_refusals) = DecisionLog::to_state(&settings.state_dir, clock.clone())?;
     let standing = managed.as_ref().map(Managed::standing);
-    let metrics = Arc::new(Metrics::new(standing.clone(), Arc::clone(&issuers), clock.clone()));
+    let tls_standing = tls.as_ref().map(|tls| Arc::clone(&tls.standing));
+    let metrics = Metrics::new(standing.clone(), Arc::clone(&issuers), tls_standing.clone(), clock.clone());
+    let metrics = Arc::new(metrics);
     let (snapshots, receiver) = watch::channel(Arc::clone(&snapshot));
 
     issuers.apply(&snapshot);
@@ -97,7 +100,7 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
         auth_config: settings.auth_config.clone(),
         max_request_bytes: settings.max_request_bytes,
         grace: settings.grace,
-        tls,
+        tls: tls.as_ref().map(|tls| tls.acceptor.clone()),
         stop: stop.clone(),
         abort: abort.clone(),
         engine_tls: client_tls,
@@ -110,6 +113,7 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
         access_log: shared.access_log.clone(),
         clock,
         standing,
+        tls: tls_standing,
         stop: stop.clone(),
     };
     let ended = control.block_on(async {
@@ -147,6 +151,8 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
             say_hello(&Arc::clone(&receiver.borrow()), address, settings);
         }
         let cores = spawn_cores(&shared, listeners)?;
+        // After the port is open: an authority for certificates may want to see us there.
+        let keep = tls.map(|tls| tokio::spawn(tls.keeper.run()));
         drop(shared);
         if !stop.is_cancelled() {
             signals.wait(&stop).await;
@@ -166,6 +172,7 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
         }
         end.cancel();
         follow.abort();
+        keep.inspect(tokio::task::JoinHandle::abort);
         admin.await??;
         drained?
     });
@@ -263,8 +270,8 @@ fn say_hello(snapshot: &Snapshot, address: std::net::SocketAddr, settings: &Sett
     let bundle = snapshot.bundle();
     let engines: Vec<_> = bundle.upstreams.iter().map(|upstream| upstream.url.as_str()).collect();
     let scheme = match &settings.tls {
-        Some(files) => {
-            tracing::info!("TLS with {} and {}", files.certificate.display(), files.key.display());
+        Some(tls) => {
+            tracing::info!("TLS with {}", tls.origin);
             "https"
         }
         None => "http",
