@@ -5,7 +5,8 @@
 //! `TryFrom` in [`bundle`] is the only way from the first to the second, whether the message came from a file, from the
 //! environment or from a stream, and its error names the path of the field.
 //!
-//! Between the planes a bundle travels in parts ([`resources`]); a gateway joins with a [`join_token`].
+//! What a gateway lets through is a table ([`route`]), which an operator may add to. Between the planes a bundle travels
+//! in parts ([`resources`]); a gateway joins with a [`join_token`].
 //!
 //! This crate depends on nothing else of the project.
 
@@ -16,6 +17,7 @@ pub mod enrolment;
 pub mod id;
 pub mod join_token;
 pub mod resources;
+pub mod route;
 pub mod usage;
 pub mod v1;
 

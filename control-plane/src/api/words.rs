@@ -60,5 +60,7 @@ words! {
         Inference,
         /// Lists of models and the like.
         Read,
+        /// Changing an engine: which models it has.
+        Admin,
     }
 }

@@ -3,6 +3,7 @@
 //! Every error carries the path of the field as it is written in the file, such as `limits[2].window`.
 
 mod bundle;
+mod routes;
 mod usage;
 
 use crate::{
@@ -127,6 +128,14 @@ alone! {
     model: Model,
     limit: Limit,
     access_rule: AccessRule,
+}
+
+impl TryFrom<crate::v1::Routes> for crate::bundle::Routes {
+    type Error = Invalid;
+
+    fn try_from(wire: crate::v1::Routes) -> Result<Self, Invalid> {
+        routes::convert(wire)
+    }
 }
 
 impl TryFrom<crate::v1::UsageEvent> for UsageEvent {

@@ -1,11 +1,25 @@
-//! May this caller do that? Pure: principal × ask × snapshot → [`Grant`], without waiting for anything.
+//! May this caller do that? Pure, without waiting for anything, and in two steps: principal × permission → [`Permit`]
+//! before the body is read, and permit × ask × snapshot → [`Grant`] after it.
 
-use crate::{ask::Ask, identify::Principal, snapshot::Snapshot};
+mod pin;
+
+use crate::{
+    ask::{Ask, Operation, Upload},
+    identify::Principal,
+    snapshot::{Engine, Snapshot},
+};
 use attach_proto::{
     bundle::{AccessRule, Model, Permission},
     id::ModelName,
 };
 use std::{rc::Rc, sync::Arc};
+
+/// Evidence that this caller may do such a thing at all; to which model, its body says. Only [`permit`] makes one.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    principal: Rc<Principal>,
+    permission: Permission,
+}
 
 /// Evidence that this caller may do what it asks for. Only [`authorize`] makes one.
 #[derive(Debug)]
@@ -14,6 +28,8 @@ pub(crate) struct Grant {
     /// Boxed, because each stage hands it on.
     ask: Box<Ask>,
     model: Option<GrantedModel>,
+    /// The one that it goes to, when no model leads to one.
+    pinned: Option<Arc<Engine>>,
     snapshot: Arc<Snapshot>,
 }
 
@@ -31,6 +47,12 @@ pub(crate) enum Forbidden {
     Model(String),
     /// The bundle has models, and this is none of them (or none of this tenant's).
     UnknownModel(String),
+    /// The permission is for certain models, and the request names none.
+    NoModel,
+    /// There is no engine that it could go to, of this name where the caller gave one.
+    NoUpstream(Option<String>),
+    /// There are several, and nobody said which.
+    WhichUpstream,
 }
 
 impl Grant {
@@ -40,6 +62,14 @@ impl Grant {
 
     pub(crate) fn ask(&self) -> &Ask {
         &self.ask
+    }
+
+    pub(crate) fn pinned(&self) -> Option<&Arc<Engine>> {
+        self.pinned.as_ref()
+    }
+
+    pub(crate) fn take_upload(&mut self) -> Option<Upload> {
+        self.ask.take_upload()
     }
 
     /// The engine has the body; nobody needs it any more.
@@ -57,22 +87,52 @@ impl Grant {
     }
 }
 
-pub(crate) fn authorize(
+/// Whether any rule gives the permission, for whichever model.
+pub(crate) fn permit(
     principal: Rc<Principal>,
-    ask: Box<Ask>,
-    snapshot: Arc<Snapshot>,
-) -> Result<Grant, Forbidden> {
-    let model = match ask.model() {
-        Some(model) => Some(resolve(model, &principal, &snapshot)?),
-        None => None,
-    };
-    let permission = ask.route().operation.permission();
-    let canonical = model.as_ref().map(|model| model.canonical.as_str());
-    match verdict(&principal, permission, canonical, &snapshot) {
-        Verdict::Granted => Ok(Grant { principal, ask, model, snapshot }),
-        Verdict::ModelMissing => Err(Forbidden::Model(canonical.unwrap_or_default().to_owned())),
+    permission: Permission,
+    snapshot: &Snapshot,
+) -> Result<Permit, Forbidden> {
+    match verdict(&principal, permission, None, snapshot) {
+        Verdict::Granted | Verdict::ModelMissing => Ok(Permit { principal, permission }),
         Verdict::PermissionMissing => Err(Forbidden::Permission(permission)),
     }
+}
+
+pub(crate) fn authorize(permit: Permit, ask: Box<Ask>, snapshot: Arc<Snapshot>) -> Result<Grant, Forbidden> {
+    let Permit { principal, permission } = permit;
+    let allows = |model: Option<&str>| match verdict(&principal, permission, model, &snapshot) {
+        Verdict::Granted => Ok(()),
+        Verdict::ModelMissing => {
+            Err(model.map_or(Forbidden::NoModel, |name| Forbidden::Model(name.to_owned())))
+        }
+        Verdict::PermissionMissing => Err(Forbidden::Permission(permission)),
+    };
+    let Some(asked) = ask.model() else {
+        if is_about_no_model(ask.route().operation) {
+            return Ok(Grant { principal, ask, model: None, pinned: None, snapshot });
+        }
+        allows(None)?;
+        let pinned = Some(pin::pin(&ask, &snapshot)?);
+        return Ok(Grant { principal, ask, model: None, pinned, snapshot });
+    };
+    if ask.route().asks_a_model() {
+        let model = resolve(asked, &principal, &snapshot)?;
+        allows(Some(model.canonical.as_str()))?;
+        return Ok(Grant { principal, ask, model: Some(model), pinned: None, snapshot });
+    }
+    for model in ask.models() {
+        allows(Some(&model.canonical()))?;
+    }
+    // The engine's own names, of models that it need not have.
+    let canonical = asked.canonical().parse().map_err(|_| Forbidden::UnknownModel(asked.to_string()))?;
+    let pinned = Some(pin::pin(&ask, &snapshot)?);
+    Ok(Grant { principal, ask, model: Some(GrantedModel { canonical, declared: None }), pinned, snapshot })
+}
+
+/// Lists of models and the engine's state: whoever may read may have them, whichever models the rule is for.
+fn is_about_no_model(operation: Operation) -> bool {
+    matches!(operation, Operation::Models | Operation::Status)
 }
 
 /// The bundle's models that this caller may use and an engine of this host has, for the lists of models.
@@ -107,7 +167,7 @@ fn resolve(asked: &ModelName, principal: &Principal, snapshot: &Snapshot) -> Res
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Granted,
-    /// A rule gives the permission, but not for this model.
+    /// A rule gives the permission, but for other models.
     ModelMissing,
     PermissionMissing,
 }
@@ -120,12 +180,15 @@ fn verdict(
 ) -> Verdict {
     let mut rules = snapshot.access_rules(&principal.tenant).peekable();
     if rules.peek().is_none() {
-        return Verdict::Granted;
+        return match permission {
+            Permission::Inference | Permission::Read => Verdict::Granted,
+            Permission::Admin => Verdict::PermissionMissing,
+        };
     }
     let mut verdict = Verdict::PermissionMissing;
     for rule in rules.filter(|rule| is_about(rule, principal) && rule.permissions.contains(&permission)) {
         let covers = |model: &str| rule.models.iter().any(|allowed| allowed.canonical() == model);
-        if rule.models.is_empty() || model.is_none_or(covers) {
+        if rule.models.is_empty() || model.is_some_and(covers) {
             return Verdict::Granted;
         }
         verdict = Verdict::ModelMissing;
