@@ -15,8 +15,8 @@ use std::{
 };
 
 /// What an agent of this version can do, for [`v1::Hello`]. A kind of resource is a feature by its name.
-pub const FEATURES: [&str; 7] =
-    ["tenant", "quota_store", "identity_provider", "api_key", "model", "limit", "access_rule"];
+pub const FEATURES: [&str; 8] =
+    ["tenant", "quota_store", "identity_provider", "api_key", "model", "limit", "access_rule", "routes"];
 
 /// Which resource it is. A tenant's own is `tenant/id`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -171,6 +171,7 @@ impl Resources {
                 Ok(ResourceKind::Model) => bundle.models.push(decode(name, body)?),
                 Ok(ResourceKind::Limit) => bundle.limits.push(decode(name, body)?),
                 Ok(ResourceKind::AccessRule) => bundle.access_rules.push(decode(name, body)?),
+                Ok(ResourceKind::Routes) => bundle.routes = Some(decode(name, body)?),
                 Ok(ResourceKind::Unspecified) | Err(_) => {
                     let problem = format!("the kind {} is not known to this version", name.kind);
                     return Err(Invalid { path: format!("resources[{}]", name.id), problem });

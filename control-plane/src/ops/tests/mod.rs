@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    db::{self, Database, OpenError, Unfit, audit},
+    db::{self, Database, MIGRATOR, OpenError, Unfit, audit},
     domain::{actor::Actor, api_key::has_form},
 };
 use attach_proto::{
@@ -200,12 +200,16 @@ async fn a_schema_that_this_program_does_not_know_is_not_served() {
     let version = |change: &str| {
         world.test.as_superuser(&format!("update _sqlx_migrations set version = version {change}")).unwrap()
     };
+    let last = MIGRATOR.iter().map(|migration| migration.version).max().unwrap();
     version("+ 100");
     let newer = Database::open(&world.test.serving_url).await;
-    assert!(matches!(newer, Err(OpenError::NewerSchema { found: 103, known: 3 })), "{newer:?}");
+    let is_newer =
+        matches!(newer, Err(OpenError::NewerSchema { found, known }) if found == last + 100 && known == last);
+    assert!(is_newer, "{newer:?}");
     version("- 101");
     let older = Database::open(&world.test.serving_url).await;
-    assert!(matches!(older, Err(OpenError::OlderSchema { found: Some(2), needed: 3 })), "{older:?}");
+    let is_older = matches!(older, Err(OpenError::OlderSchema { found, needed }) if found == Some(last - 1) && needed == last);
+    assert!(is_older, "{older:?}");
     world.test.as_superuser("drop table _sqlx_migrations").unwrap();
     let none = Database::open(&world.test.serving_url).await;
     assert!(matches!(none, Err(OpenError::OlderSchema { found: None, .. })), "{none:?}");
