@@ -1,9 +1,3 @@
--- A third permission, for what changes an engine.
-alter table access_rule drop constraint access_rule_permissions_check;
-alter table access_rule add constraint access_rule_permissions_check
-    check (permissions <@ array['inference', 'read', 'admin'] and permissions <> '{}') not valid;
-alter table access_rule validate constraint access_rule_permissions_check;
-
 -- What a pool lets through beside its gateways' own table. A pool without a row opens nothing.
 create table pool_routes (
     pool_id text primary key references pool,

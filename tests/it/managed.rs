@@ -452,6 +452,10 @@ async fn routes_that_the_operator_opens_and_closes_are_open_and_closed_within_se
     assert_eq!(engine.seen().pop().expect("the engine has it").target, "/v1/audio/speech");
     until(http::Method::POST, "/pause", 404).await;
 
+    change(
+        &plane,
+        "update api_key set scopes = '{inference,admin}', version = (select n from head where id = 1)",
+    );
     let rules = json!({"principals": ["ada"], "permissions": ["admin", "inference"]});
     plane.call(http::Method::PUT, "/tenants/acme/access-rules/ada", rules).await;
     until(http::Method::POST, "/api/pull", 200).await;

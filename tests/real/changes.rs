@@ -42,7 +42,7 @@ fn peak_bytes(pid: u32) -> usize {
 
 pub(crate) async fn models_are_made_copied_and_deleted_by_an_admin_alone(world: Rc<World>) {
     let bundle = format!(
-        "keys: [{{id: user, sha256: {}}}, {{id: admin, sha256: {}, groups: [admins]}}]
+        "keys: [{{id: user, sha256: {}}}, {{id: admin, sha256: {}, groups: [admins], scopes: [inference, read, admin]}}]
 access_rules:
   - {{id: all, permissions: [PERMISSION_INFERENCE, PERMISSION_READ]}}
   - {{id: admins, groups: [admins], permissions: [PERMISSION_ADMIN]}}
@@ -101,7 +101,7 @@ pub(crate) async fn a_models_file_reaches_the_engine_whole_and_the_gateway_does_
     world: Rc<World>,
 ) {
     let bundle = format!(
-        "keys: [{{id: admin, sha256: {}}}]
+        "keys: [{{id: admin, sha256: {}, scopes: [admin]}}]
 access_rules: [{{id: all, permissions: [PERMISSION_ADMIN]}}]
 upstreams: [{{id: ollama, url: '{}'}}]",
         sha256(ADMIN.as_bytes()),

@@ -5,7 +5,7 @@ mod pin;
 
 use crate::{
     ask::{Ask, Operation, Upload},
-    identify::Principal,
+    identify::{KeyBounds, Principal},
     snapshot::{Engine, Snapshot},
 };
 use attach_proto::{
@@ -164,7 +164,8 @@ fn resolve(asked: &ModelName, principal: &Principal, snapshot: &Snapshot) -> Res
     Ok(GrantedModel { canonical, declared: Some(Arc::clone(model)) })
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// From the mildest to the strictest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
     Granted,
     /// A rule gives the permission, but for other models.
@@ -178,17 +179,35 @@ fn verdict(
     model: Option<&str>,
     snapshot: &Snapshot,
 ) -> Verdict {
+    let granted = granted(principal, permission, model, snapshot);
+    match &principal.bounds {
+        None => granted,
+        Some(bounds) => within(bounds, permission, model).max(granted),
+    }
+}
+
+/// What a key's own bounds refuse, whatever the rules grant to its holder.
+fn within(bounds: &KeyBounds, permission: Permission, model: Option<&str>) -> Verdict {
+    if !bounds.permissions.contains(&permission) {
+        return Verdict::PermissionMissing;
+    }
+    if covers(&bounds.models, model) { Verdict::Granted } else { Verdict::ModelMissing }
+}
+
+fn granted(
+    principal: &Principal,
+    permission: Permission,
+    model: Option<&str>,
+    snapshot: &Snapshot,
+) -> Verdict {
     let mut rules = snapshot.access_rules(&principal.tenant).peekable();
     if rules.peek().is_none() {
-        return match permission {
-            Permission::Inference | Permission::Read => Verdict::Granted,
-            Permission::Admin => Verdict::PermissionMissing,
-        };
+        let by_default = permission != Permission::Admin;
+        return if by_default { Verdict::Granted } else { Verdict::PermissionMissing };
     }
     let mut verdict = Verdict::PermissionMissing;
     for rule in rules.filter(|rule| is_about(rule, principal) && rule.permissions.contains(&permission)) {
-        let covers = |model: &str| rule.models.iter().any(|allowed| allowed.canonical() == model);
-        if rule.models.is_empty() || model.is_some_and(covers) {
+        if covers(&rule.models, model) {
             return Verdict::Granted;
         }
         verdict = Verdict::ModelMissing;
@@ -196,8 +215,18 @@ fn verdict(
     verdict
 }
 
+/// An empty list covers all; one that names models does not cover what is about none.
+fn covers(models: &[ModelName], model: Option<&str>) -> bool {
+    models.is_empty() || model.is_some_and(|model| models.iter().any(|allowed| allowed.canonical() == model))
+}
+
 fn is_about(rule: &AccessRule, principal: &Principal) -> bool {
+    let has_any = |wanted: &[String], held: &[String]| {
+        wanted.is_empty() || wanted.iter().any(|wanted| held.contains(wanted))
+    };
     matches_any(&rule.principals, &rule.groups, principal)
+        && has_any(&rule.roles, &principal.roles)
+        && has_any(&rule.scopes, &principal.scopes)
 }
 
 /// Empty lists match everyone; lists that are given must both match.

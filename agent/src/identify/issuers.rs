@@ -3,6 +3,7 @@
 use super::{
     issuer_keys::{IssuerKeys, RenewFault, Source},
     key_file::KeyFile,
+    key_set::KeySet,
     pace::{DemandBudget, Pace},
     renew::Renewer,
 };
@@ -53,12 +54,15 @@ pub(crate) struct IssuerStatus {
 
 struct Running {
     keys: Arc<IssuerKeys>,
-    task: AbortHandle,
+    /// `None` where the keys came with the bundle.
+    task: Option<AbortHandle>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 
@@ -119,11 +123,15 @@ impl Issuers {
     }
 
     fn start(&self, source: Source) -> Arc<Running> {
+        if let Some(Ok(keys)) = source.jwks.as_ref().map(|jwks| KeySet::parse(jwks.as_bytes())) {
+            let keys = Arc::new(IssuerKeys::given(source, keys, self.pace, Arc::clone(&self.budget)));
+            return Arc::new(Running { keys, task: None });
+        }
         let file = Arc::new(KeyFile::new(&self.directory, &source));
         let keys = Arc::new(IssuerKeys::new(source, file.load(), self.pace, Arc::clone(&self.budget)));
         let renewer =
             Renewer { keys: Arc::clone(&keys), file, clock: self.clock.clone(), tls: Arc::clone(&self.tls) };
-        Arc::new(Running { keys, task: self.control.spawn(renewer.run()).abort_handle() })
+        Arc::new(Running { keys, task: Some(self.control.spawn(renewer.run()).abort_handle()) })
     }
 }
 
@@ -131,7 +139,8 @@ fn find<'a>(
     running: &'a HashMap<String, Vec<Arc<Running>>>,
     provider: &IdentityProvider,
 ) -> Option<&'a Arc<Running>> {
-    running.get(&provider.issuer)?.iter().find(|one| one.keys.source.jwks_url == provider.jwks_url)
+    let is_same = |source: &Source| source.jwks_url == provider.jwks_url && source.jwks == provider.jwks;
+    running.get(&provider.issuer)?.iter().find(|one| is_same(&one.keys.source))
 }
 
 fn status(keys: &IssuerKeys, now: Timestamp) -> IssuerStatus {
@@ -146,9 +155,9 @@ fn status(keys: &IssuerKeys, now: Timestamp) -> IssuerStatus {
         effective_issuer: held.map(|held| held.issuer.clone()),
         keys: held.map_or(0, |held| held.keys.len()),
         skipped_keys: held.map_or(0, |held| held.keys.skipped().len()),
-        last_fetch: held.map(|held| held.fetched_at),
+        last_fetch: held.and_then(|held| held.fetched.as_ref()).map(|fetched| fetched.at),
         last_error: failure.filter(|it| !matches!(it, RenewFault::NotYetFetched)).map(ToString::to_string),
-        stale: held.is_none_or(|held| is_old(held.fetched_at)),
+        stale: held.is_none_or(|held| held.fetched.as_ref().is_some_and(|fetched| is_old(fetched.at))),
         usable: keys.held(now).is_some(),
     }
 }

@@ -60,7 +60,7 @@ words! {
         Inference,
         /// Lists of models and the like.
         Read,
-        /// Changing an engine: which models it has.
+        /// To change what an engine has: pull, create, copy and delete models. Only by a rule that says so.
         Admin,
     }
 }

@@ -64,7 +64,7 @@ async fn who_lacks_the_permission_hears_so_before_its_body_is_read() {
 async fn a_permission_for_certain_models_is_for_no_others_and_for_nothing_that_names_none() {
     let engine = Engine::start(Script::Json(200, json!({}))).await;
     let file = format!(
-        "keys: [{{id: admin, sha256: {}}}]
+        "keys: [{{id: admin, sha256: {}, scopes: [admin]}}]
 access_rules: [{{id: some, models: [mine, 'base:latest'], permissions: [PERMISSION_ADMIN]}}]
 upstreams: [{{id: engine, url: '{}'}}]",
         sha256(ADMIN),
@@ -150,4 +150,29 @@ async fn of_several_engines_the_admin_names_the_one_that_is_meant() {
     }
     assert_eq!(pull(Some("second")).await.0, 200);
     assert_eq!([&first, &second, &other].map(|engine| engine.seen().len()), [0, 1, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_does_no_more_than_its_own_bounds_and_no_more_than_its_holders_rules() {
+    let engine = Engine::start(Script::Json(200, json!({"models": []}))).await;
+    let file = format!(
+        "keys:
+  - {{id: user, sha256: {}, groups: [admins]}}
+  - {{id: admin, sha256: {}, models: [mine], scopes: [read, admin]}}
+access_rules:
+  - {{id: admins, groups: [admins], permissions: [PERMISSION_ADMIN, PERMISSION_READ]}}
+  - {{id: asking, permissions: [PERMISSION_INFERENCE]}}
+upstreams: [{{id: engine, url: '{}'}}]",
+        sha256(USER),
+        sha256(ADMIN),
+        engine.url()
+    );
+    let gateway = Setup::new().with_bundle(&file).start().await;
+    // The rules give `admin`, but the key was made for less.
+    assert_eq!(user(&gateway).post("/api/pull", &json!({"model": "mine"})).await.status, 403);
+    assert_eq!(user(&gateway).get("/api/tags").await.status, 200);
+    // The key was made for `read` and `admin` of one model, but its holder has neither.
+    assert_eq!(admin(&gateway).post("/api/pull", &json!({"model": "mine"})).await.status, 403);
+    assert_eq!(admin(&gateway).get("/api/tags").await.status, 403);
+    assert_eq!(engine.seen().len(), 1);
 }

@@ -29,7 +29,7 @@ fn bundle(engines: &str, more: &str) -> String {
     format!(
         "keys:
   - {{id: user, sha256: {}}}
-  - {{id: admin, sha256: {}, groups: [admins]}}
+  - {{id: admin, sha256: {}, groups: [admins], scopes: [inference, read, admin]}}
 access_rules:
   - {{id: all, permissions: [PERMISSION_INFERENCE, PERMISSION_READ]}}
   - {{id: admins, groups: [admins], permissions: [PERMISSION_ADMIN]}}
