@@ -49,6 +49,14 @@ pub(super) struct State {
     /// Of the last attempt.
     pub(super) failure: Option<Arc<RenewFault>>,
     pub(super) next_attempt: Instant,
+    pub(super) attempts: Attempts,
+}
+
+/// How often an issuer was asked, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Attempts {
+    pub(crate) good: u64,
+    pub(crate) failed: u64,
 }
 
 /// The last good answer of an issuer.
@@ -127,7 +135,8 @@ impl IssuerKeys {
     /// that requests wait for it.
     pub(super) fn new(source: Source, held: Option<Held>, pace: Pace, budget: Arc<DemandBudget>) -> Self {
         let failure = Some(Arc::new(RenewFault::NotYetFetched));
-        let state = State { held: held.map(Arc::new), failure, next_attempt: Instant::now() };
+        let attempts = Attempts::default();
+        let state = State { held: held.map(Arc::new), failure, next_attempt: Instant::now(), attempts };
         Self {
             source,
             pace,
@@ -142,7 +151,12 @@ impl IssuerKeys {
     /// With keys that came with the bundle: nothing is ever fetched, and what is not among them does not exist.
     pub(super) fn given(source: Source, keys: KeySet, pace: Pace, budget: Arc<DemandBudget>) -> Self {
         let held = Held { issuer: source.issuer.clone(), keys, fetched: None, generation: 1 };
-        let state = State { held: Some(Arc::new(held)), failure: None, next_attempt: Instant::now() };
+        let state = State {
+            held: Some(Arc::new(held)),
+            failure: None,
+            next_attempt: Instant::now(),
+            attempts: Attempts::default(),
+        };
         Self {
             source,
             pace,

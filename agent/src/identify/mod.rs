@@ -30,7 +30,7 @@ mod token;
 mod verify;
 
 pub(crate) use fault::IdentityFault;
-pub(crate) use issuers::Issuers;
+pub(crate) use issuers::{IssuerStatus, Issuers};
 pub(crate) use key_set::check_key_sets;
 pub(crate) use principal::{KeyBounds, Principal};
 

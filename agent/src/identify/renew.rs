@@ -3,7 +3,7 @@
 use super::{
     discovery::{metadata_address, parse_metadata},
     excerpt::Excerpt,
-    issuer_keys::{Fetched, Held, IssuerKeys, RenewFault, Source, State},
+    issuer_keys::{Attempts, Fetched, Held, IssuerKeys, RenewFault, Source, State},
     key_file::KeyFile,
     key_set::KeySet,
 };
@@ -102,7 +102,8 @@ impl Renewer {
             Ok((held, body)) => {
                 let held = Arc::new(held);
                 report_change(&self.keys.source, before.held.as_deref(), &held);
-                let state = State { held: Some(Arc::clone(&held)), failure: None, next_attempt };
+                let attempts = Attempts { good: before.attempts.good + 1, ..before.attempts };
+                let state = State { held: Some(Arc::clone(&held)), failure: None, next_attempt, attempts };
                 self.keys.end_attempt(state);
                 self.store(held, body).await;
             }
@@ -120,7 +121,8 @@ impl Renewer {
                     tracing::warn!(issuer.url = %self.keys.source.issuer, error = %fault, "{consequence}");
                 }
                 let failure = Some(Arc::new(fault));
-                self.keys.end_attempt(State { held: before.held.clone(), failure, next_attempt });
+                let attempts = Attempts { failed: before.attempts.failed + 1, ..before.attempts };
+                self.keys.end_attempt(State { held: before.held.clone(), failure, next_attempt, attempts });
             }
         }
     }

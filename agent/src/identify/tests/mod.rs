@@ -1,11 +1,14 @@
 //! The identify stage against issuers on real sockets. Names that start with `t` and a number are the attacks and
 //! faults of that number.
 
+mod algorithms;
 mod identities;
 mod issuer;
 mod key_policy;
 mod mint;
 mod outages;
+mod policy;
+mod products;
 mod rotation;
 mod tokens;
 mod vectors;
