@@ -16,6 +16,7 @@ mod managed;
 mod operations;
 mod outages;
 mod refused_start;
+mod routes;
 mod small;
 mod streaming;
 mod tls;

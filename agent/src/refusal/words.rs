@@ -36,17 +36,35 @@ impl Refusal {
                 format!("The access token was not granted the scope '{scope}', which this gateway requires.")
             }
             Self::Identity(_) => "The access token or API key is not valid here, or no longer.".to_owned(),
-            Self::Body(BodyFault::TooLarge { limit }) => format!("The body is larger than {limit} bytes."),
-            Self::Body(BodyFault::NoRoom) | Self::NotAdmitted(NotAdmitted::Overloaded) => {
+            Self::Body(BodyFault::TooLarge { limit }) | Self::Upload(BodyFault::TooLarge { limit }) => {
+                format!("The body is larger than {limit} bytes.")
+            }
+            Self::Body(BodyFault::NoRoom)
+            | Self::Upload(BodyFault::NoRoom)
+            | Self::NotAdmitted(NotAdmitted::Overloaded) => {
                 "The gateway has no room for this request at the moment; try again soon.".to_owned()
             }
-            Self::Body(BodyFault::TooSlow) => "The body did not arrive in time.".to_owned(),
-            Self::Body(BodyFault::Broken) => "The body broke off.".to_owned(),
+            Self::Body(BodyFault::TooSlow) | Self::Upload(BodyFault::TooSlow) => {
+                "The body did not arrive in time.".to_owned()
+            }
+            Self::Body(BodyFault::Broken) | Self::Upload(BodyFault::Broken) => {
+                "The body broke off.".to_owned()
+            }
             Self::Ask(fault) => fault.to_string(),
             Self::Forbidden(Forbidden::Permission(permission)) => {
                 format!("You do not have the permission `{}` here.", permission.name())
             }
             Self::Forbidden(Forbidden::Model(model)) => format!("You may not use the model '{model}'."),
+            Self::Forbidden(Forbidden::NoModel) => {
+                "You may use certain models only, and this request names none.".to_owned()
+            }
+            Self::Forbidden(Forbidden::NoUpstream(Some(name))) => {
+                format!("No engine here that could do this is called '{name}'.")
+            }
+            Self::Forbidden(Forbidden::NoUpstream(None)) => "No engine here could do this.".to_owned(),
+            Self::Forbidden(Forbidden::WhichUpstream) => {
+                "Several engines here could do this: name one in the header X-Attach-Upstream.".to_owned()
+            }
             Self::Forbidden(Forbidden::UnknownModel(model)) => format!("model '{model}' not found"),
             Self::NoRoute(NoRoute::NoUpstream) => "No engine here has this model.".to_owned(),
             Self::NotAdmitted(NotAdmitted::Reached(reached)) => reached_message(reached),
@@ -81,6 +99,7 @@ impl Refusal {
             Self::Route(_)
             | Self::Host
             | Self::Body(_)
+            | Self::Upload(_)
             | Self::Ask(_)
             | Self::Forbidden(_)
             | Self::NotAdmitted(NotAdmitted::Overloaded)

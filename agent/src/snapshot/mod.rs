@@ -6,7 +6,8 @@ pub(crate) use did_callers::NoTenant;
 
 use attach_proto::{
     bundle::{
-        AccessRule, ApiKey, Bundle, ClaimPath, IdentityProvider, Limit, Model, QuotaStore, Tenant, Upstream,
+        AccessRule, AllowedRoute, ApiKey, Bundle, ClaimPath, IdentityProvider, Limit, Model, QuotaStore,
+        Tenant, Upstream,
     },
     did::{Did, DidPolicy},
     id::{ModelName, QuotaStoreId, TenantId, UpstreamId},
@@ -29,6 +30,8 @@ pub(crate) struct Snapshot {
     models: HashMap<String, Arc<Model>>,
     limits: HashMap<TenantId, Vec<usize>>,
     access_rules: HashMap<TenantId, Vec<usize>>,
+    /// Shared with the requests that go by one.
+    allowed_routes: Vec<Arc<AllowedRoute>>,
     /// Shared with the requests that are on their way to one.
     engines: Vec<Arc<Engine>>,
 }
@@ -153,6 +156,7 @@ impl Snapshot {
             models,
             limits: group_by(bundle.limits.iter().map(|limit| limit.tenant.clone())),
             access_rules: group_by(bundle.access_rules.iter().map(|rule| rule.tenant.clone())),
+            allowed_routes: bundle.routes.allow.iter().cloned().map(Arc::new).collect(),
             engines,
             bundle,
         }
@@ -213,6 +217,11 @@ impl Snapshot {
     pub(crate) fn access_rules(&self, tenant: &TenantId) -> impl Iterator<Item = &AccessRule> {
         let indexes = self.access_rules.get(tenant).map_or(&[][..], Vec::as_slice);
         indexes.iter().filter_map(|&index| self.bundle.access_rules.get(index))
+    }
+
+    /// What the operator opened.
+    pub(crate) fn allowed_routes(&self) -> &[Arc<AllowedRoute>] {
+        &self.allowed_routes
     }
 
     /// A host has few engines, so a look at each is the fastest index.

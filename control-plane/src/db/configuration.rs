@@ -273,6 +273,37 @@ pub(crate) async fn access_rules(
     Ok(rows.collect())
 }
 
+/// `None` for a pool that opens none: an agent that knows nothing of them serves it too.
+pub(crate) async fn routes(
+    connection: &mut PgConnection,
+    pool: &PoolId,
+) -> Result<Option<Row<v1::Routes>>, DbError> {
+    let head = sqlx::query!("select registries, version from pool_routes where pool_id = $1", pool.as_str())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(head) = head else { return Ok(None) };
+    let rows = sqlx::query!(
+        "select path, methods, permission, metering, dialect, upstream from allowed_route
+         where pool_id = $1 order by position",
+        pool.as_str()
+    )
+    .fetch_all(connection)
+    .await?;
+    let allow = rows.into_iter().map(|row| v1::AllowedRoute {
+        path: row.path,
+        methods: row.methods,
+        permission: number(v1::Permission::from_str_name, "PERMISSION_", &row.permission),
+        metering: number(v1::Metering::from_str_name, "METERING_", &row.metering),
+        dialect: number(v1::Dialect::from_str_name, "DIALECT_", &row.dialect),
+        upstream: row.upstream.unwrap_or_default(),
+    });
+    Ok(Some(Row {
+        name: ResourceName::global(ResourceKind::Routes, "routes"),
+        version: head.version.unsigned_abs(),
+        message: v1::Routes { allow: allow.collect(), registries: head.registries },
+    }))
+}
+
 /// The wire's number for a word of a column, whose check allows no others: `total_tokens` is `MEASURE_TOTAL_TOKENS`.
 /// What the wire does not know is its zero, which no agent takes.
 fn number<E: Into<i32>>(by_name: fn(&str) -> Option<E>, prefix: &str, word: &str) -> i32 {

@@ -11,6 +11,7 @@ pub use identity_provider::{Algorithm, ClaimMapping, IdentityProvider, Proof, Re
 use crate::{
     did::DidPolicy,
     id::{AccessRuleId, KeyId, LimitId, ModelName, QuotaStoreId, Revision, TenantId, UpstreamId},
+    route::{Dialect, Metering, PathPattern, RouteMethod},
 };
 use std::time::Duration;
 use url::Url;
@@ -26,6 +27,7 @@ pub struct Bundle {
     pub limits: Vec<Limit>,
     pub access_rules: Vec<AccessRule>,
     pub upstreams: Vec<Upstream>,
+    pub routes: Routes,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -159,6 +161,26 @@ impl Permission {
             Self::Admin => "admin",
         }
     }
+}
+
+/// What is let through beside the gateway's own table.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Routes {
+    /// None of them is in the table, none is never let through, and no two have a path and a method in common.
+    pub allow: Vec<AllowedRoute>,
+    /// Host names, with their port where they have one, in lower case.
+    pub registries: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct AllowedRoute {
+    pub path: PathPattern,
+    /// At least one.
+    pub methods: Vec<RouteMethod>,
+    pub permission: Permission,
+    pub metering: Metering,
+    pub dialect: Dialect,
+    pub upstream: Option<UpstreamId>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

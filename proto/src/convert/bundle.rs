@@ -38,6 +38,7 @@ pub(super) fn convert(wire: v1::Bundle) -> Result<Bundle, Invalid> {
         limits,
         access_rules,
         upstreams,
+        routes,
     } = wire;
     let bundle = Bundle {
         revision: Revision(revision),
@@ -49,6 +50,7 @@ pub(super) fn convert(wire: v1::Bundle) -> Result<Bundle, Invalid> {
         limits: each(limits, "limits", limit)?,
         access_rules: each(access_rules, "access_rules", access_rule)?,
         upstreams: each(upstreams, "upstreams", upstream)?,
+        routes: super::routes::convert(routes.unwrap_or_default()).map_err(|error| error.below("routes"))?,
     };
     check_unique(&bundle)?;
     check_references(&bundle)?;
@@ -162,15 +164,10 @@ pub(super) fn access_rule(wire: v1::AccessRule) -> Result<AccessRule, Invalid> {
     if permissions.is_empty() {
         return Err(Invalid::new("permissions", "needs at least one, for example PERMISSION_INFERENCE"));
     }
-    let permissions = permissions.into_iter().enumerate().map(|(index, value)| {
-        let field = format!("permissions[{index}]");
-        match known(value, &field)? {
-            v1::Permission::Unspecified => Err(Invalid::new(field, "is not specified")),
-            v1::Permission::Inference => Ok(Permission::Inference),
-            v1::Permission::Read => Ok(Permission::Read),
-            v1::Permission::Admin => Ok(Permission::Admin),
-        }
-    });
+    let permissions = permissions
+        .into_iter()
+        .enumerate()
+        .map(|(index, value)| permission(value, &format!("permissions[{index}]")));
     Ok(AccessRule {
         id: id(&rule_id, "id")?,
         tenant: id(&tenant, "tenant")?,
@@ -181,6 +178,15 @@ pub(super) fn access_rule(wire: v1::AccessRule) -> Result<AccessRule, Invalid> {
         models: ids(&models, "models")?,
         permissions: permissions.collect::<Result<_, _>>()?,
     })
+}
+
+pub(super) fn permission(value: i32, field: &str) -> Result<Permission, Invalid> {
+    match known(value, field)? {
+        v1::Permission::Unspecified => Err(Invalid::new(field, "is not specified")),
+        v1::Permission::Inference => Ok(Permission::Inference),
+        v1::Permission::Read => Ok(Permission::Read),
+        v1::Permission::Admin => Ok(Permission::Admin),
+    }
 }
 
 fn upstream(wire: v1::Upstream) -> Result<Upstream, Invalid> {

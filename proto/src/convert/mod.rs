@@ -7,6 +7,7 @@ mod bundle;
 mod did_policy;
 mod identity_product;
 mod identity_provider;
+mod routes;
 mod usage;
 
 use crate::{bundle::Bundle, id::InvalidId, usage::UsageEvent};
@@ -153,6 +154,14 @@ impl TryFrom<crate::v1::DidPolicy> for crate::did::DidPolicy {
 
     fn try_from(wire: crate::v1::DidPolicy) -> Result<Self, Invalid> {
         did_policy::convert(wire)
+    }
+}
+
+impl TryFrom<crate::v1::Routes> for crate::bundle::Routes {
+    type Error = Invalid;
+
+    fn try_from(wire: crate::v1::Routes) -> Result<Self, Invalid> {
+        routes::convert(wire)
     }
 }
 

@@ -111,6 +111,7 @@ fn bundle(revision: u64, providers: Vec<IdentityProvider>, keys: Vec<ApiKey>) ->
         did: None,
     };
     let bundle = Bundle {
+        routes: attach_proto::bundle::Routes::default(),
         revision: Revision(revision),
         tenants: vec![tenant("acme"), tenant("globex")],
         quota_stores: vec![QuotaStore { id: "local".parse().unwrap(), kind: QuotaStoreKind::Local }],

@@ -1,15 +1,25 @@
-//! May this caller do that? Pure: principal × ask × snapshot → [`Grant`], without waiting for anything.
+//! May this caller do that? Pure, without waiting for anything, and in two steps: principal × permission → [`Permit`]
+//! before the body is read, and permit × ask × snapshot → [`Grant`] after it.
+
+mod pin;
 
 use crate::{
-    ask::Ask,
+    ask::{Ask, Operation, Upload},
     identify::{KeyBounds, Principal},
-    snapshot::Snapshot,
+    snapshot::{Engine, Snapshot},
 };
 use attach_proto::{
     bundle::{AccessRule, Model, Permission},
     id::ModelName,
 };
 use std::{rc::Rc, sync::Arc};
+
+/// Evidence that this caller may do such a thing at all; to which model, its body says. Only [`permit`] makes one.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    principal: Rc<Principal>,
+    permission: Permission,
+}
 
 /// Evidence that this caller may do what it asks for. Only [`authorize`] makes one.
 #[derive(Debug)]
@@ -18,6 +28,8 @@ pub(crate) struct Grant {
     /// Boxed, because each stage hands it on.
     ask: Box<Ask>,
     model: Option<GrantedModel>,
+    /// The one that it goes to, when no model leads to one.
+    pinned: Option<Arc<Engine>>,
     snapshot: Arc<Snapshot>,
 }
 
@@ -35,6 +47,12 @@ pub(crate) enum Forbidden {
     Model(String),
     /// The bundle has models, and this is none of them (or none of this tenant's).
     UnknownModel(String),
+    /// The permission is for certain models, and the request names none.
+    NoModel,
+    /// There is no engine that it could go to, of this name where the caller gave one.
+    NoUpstream(Option<String>),
+    /// There are several, and nobody said which.
+    WhichUpstream,
 }
 
 impl Grant {
@@ -44,6 +62,14 @@ impl Grant {
 
     pub(crate) fn ask(&self) -> &Ask {
         &self.ask
+    }
+
+    pub(crate) fn pinned(&self) -> Option<&Arc<Engine>> {
+        self.pinned.as_ref()
+    }
+
+    pub(crate) fn take_upload(&mut self) -> Option<Upload> {
+        self.ask.take_upload()
     }
 
     /// The engine has the body; nobody needs it any more.
@@ -61,22 +87,52 @@ impl Grant {
     }
 }
 
-pub(crate) fn authorize(
+/// Whether any rule gives the permission, for whichever model.
+pub(crate) fn permit(
     principal: Rc<Principal>,
-    ask: Box<Ask>,
-    snapshot: Arc<Snapshot>,
-) -> Result<Grant, Forbidden> {
-    let model = match ask.model() {
-        Some(model) => Some(resolve(model, &principal, &snapshot)?),
-        None => None,
-    };
-    let permission = ask.route().operation.permission();
-    let canonical = model.as_ref().map(|model| model.canonical.as_str());
-    match verdict(&principal, permission, canonical, &snapshot) {
-        Verdict::Granted => Ok(Grant { principal, ask, model, snapshot }),
-        Verdict::ModelMissing => Err(Forbidden::Model(canonical.unwrap_or_default().to_owned())),
+    permission: Permission,
+    snapshot: &Snapshot,
+) -> Result<Permit, Forbidden> {
+    match verdict(&principal, permission, None, snapshot) {
+        Verdict::Granted | Verdict::ModelMissing => Ok(Permit { principal, permission }),
         Verdict::PermissionMissing => Err(Forbidden::Permission(permission)),
     }
+}
+
+pub(crate) fn authorize(permit: Permit, ask: Box<Ask>, snapshot: Arc<Snapshot>) -> Result<Grant, Forbidden> {
+    let Permit { principal, permission } = permit;
+    let allows = |model: Option<&str>| match verdict(&principal, permission, model, &snapshot) {
+        Verdict::Granted => Ok(()),
+        Verdict::ModelMissing => {
+            Err(model.map_or(Forbidden::NoModel, |name| Forbidden::Model(name.to_owned())))
+        }
+        Verdict::PermissionMissing => Err(Forbidden::Permission(permission)),
+    };
+    let Some(asked) = ask.model() else {
+        if is_about_no_model(ask.route().operation) {
+            return Ok(Grant { principal, ask, model: None, pinned: None, snapshot });
+        }
+        allows(None)?;
+        let pinned = Some(pin::pin(&ask, &snapshot)?);
+        return Ok(Grant { principal, ask, model: None, pinned, snapshot });
+    };
+    if ask.route().asks_a_model() {
+        let model = resolve(asked, &principal, &snapshot)?;
+        allows(Some(model.canonical.as_str()))?;
+        return Ok(Grant { principal, ask, model: Some(model), pinned: None, snapshot });
+    }
+    for model in ask.models() {
+        allows(Some(&model.canonical()))?;
+    }
+    // The engine's own names, of models that it need not have.
+    let canonical = asked.canonical().parse().map_err(|_| Forbidden::UnknownModel(asked.to_string()))?;
+    let pinned = Some(pin::pin(&ask, &snapshot)?);
+    Ok(Grant { principal, ask, model: Some(GrantedModel { canonical, declared: None }), pinned, snapshot })
+}
+
+/// Lists of models and the engine's state: whoever may read may have them, whichever models the rule is for.
+fn is_about_no_model(operation: Operation) -> bool {
+    matches!(operation, Operation::Models | Operation::Status)
 }
 
 /// The bundle's models that this caller may use and an engine of this host has, for the lists of models.
@@ -108,10 +164,11 @@ fn resolve(asked: &ModelName, principal: &Principal, snapshot: &Snapshot) -> Res
     Ok(GrantedModel { canonical, declared: Some(Arc::clone(model)) })
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// From the mildest to the strictest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
     Granted,
-    /// A rule gives the permission, but not for this model.
+    /// A rule gives the permission, but for other models.
     ModelMissing,
     PermissionMissing,
 }
@@ -122,19 +179,19 @@ fn verdict(
     model: Option<&str>,
     snapshot: &Snapshot,
 ) -> Verdict {
+    let granted = granted(principal, permission, model, snapshot);
     match &principal.bounds {
-        None => granted(principal, permission, model, snapshot),
-        Some(bounds) => within(bounds, permission, model)
-            .unwrap_or_else(|| granted(principal, permission, model, snapshot)),
+        None => granted,
+        Some(bounds) => within(bounds, permission, model).max(granted),
     }
 }
 
 /// What a key's own bounds refuse, whatever the rules grant to its holder.
-fn within(bounds: &KeyBounds, permission: Permission, model: Option<&str>) -> Option<Verdict> {
+fn within(bounds: &KeyBounds, permission: Permission, model: Option<&str>) -> Verdict {
     if !bounds.permissions.contains(&permission) {
-        return Some(Verdict::PermissionMissing);
+        return Verdict::PermissionMissing;
     }
-    (!bounds.models.is_empty() && !covers(&bounds.models, model)).then_some(Verdict::ModelMissing)
+    if covers(&bounds.models, model) { Verdict::Granted } else { Verdict::ModelMissing }
 }
 
 fn granted(
@@ -150,7 +207,7 @@ fn granted(
     }
     let mut verdict = Verdict::PermissionMissing;
     for rule in rules.filter(|rule| is_about(rule, principal) && rule.permissions.contains(&permission)) {
-        if rule.models.is_empty() || covers(&rule.models, model) {
+        if covers(&rule.models, model) {
             return Verdict::Granted;
         }
         verdict = Verdict::ModelMissing;
@@ -158,9 +215,9 @@ fn granted(
     verdict
 }
 
-/// A request about no model is covered by whatever models are named.
+/// An empty list covers all; one that names models does not cover what is about none.
 fn covers(models: &[ModelName], model: Option<&str>) -> bool {
-    model.is_none_or(|model| models.iter().any(|allowed| allowed.canonical() == model))
+    models.is_empty() || model.is_some_and(|model| models.iter().any(|allowed| allowed.canonical() == model))
 }
 
 fn is_about(rule: &AccessRule, principal: &Principal) -> bool {
