@@ -15,6 +15,7 @@ mod convert;
 pub mod enrolment;
 pub mod id;
 pub mod join_token;
+pub mod key_text;
 pub mod resources;
 pub mod usage;
 pub mod v1;

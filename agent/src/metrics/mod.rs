@@ -7,7 +7,7 @@ mod control_plane;
 
 use crate::{clock::Clock, control_plane::Standing, identify::Principal, refusal::Refusal};
 use attach_proto::{
-    id::{ModelName, TenantId},
+    id::{KeyId, ModelName, TenantId},
     usage::{MeasuredQuantity, PrincipalKind, UsageEvent},
 };
 use control_plane::ControlPlaneCollector;
@@ -208,6 +208,8 @@ struct Owner {
     tenant: TenantId,
     kind: PrincipalKind,
     issuer: Option<String>,
+    /// Two applications may name their users alike.
+    delegated_by: Option<KeyId>,
     subject: String,
 }
 
@@ -217,6 +219,7 @@ impl Owner {
             tenant: principal.tenant.clone(),
             kind: principal.kind,
             issuer: principal.issuer.clone(),
+            delegated_by: principal.delegated_by.clone(),
             subject: principal.subject.clone(),
         }
     }
@@ -248,6 +251,7 @@ impl UsageTable {
             tenant: event.tenant.clone(),
             kind: event.principal.kind,
             issuer: event.principal.issuer.clone(),
+            delegated_by: event.principal.delegated_by.clone(),
             subject: event.principal.subject.clone(),
         };
         let model = event.model.as_ref().map_or("", ModelName::as_str).to_owned();
@@ -256,6 +260,7 @@ impl UsageTable {
         if table.len() >= MAX_USAGE_SERIES && !table.contains_key(&series) {
             OTHER.clone_into(&mut series.owner.subject);
             series.owner.issuer = None;
+            series.owner.delegated_by = None;
             OTHER.clone_into(&mut series.model);
         }
         let tokens = table.entry(series).or_default();

@@ -278,7 +278,7 @@ async fn a_key_is_shown_once_and_ends_when_it_is_revoked() {
     assert_eq!(issued.status, 201);
     let issued = issued.json();
     let (id, secret) = (issued["id"].as_str().unwrap(), issued["secret"].as_str().unwrap());
-    assert!(crate::domain::api_key::has_form(secret));
+    assert!(attach_proto::key_text::has_form(secret.as_bytes()));
     let list = get(&served, "/tenants/acme/api-keys").await;
     assert_eq!(list.json()["items"][0]["id"], id);
     assert!(!list.text().contains(secret));

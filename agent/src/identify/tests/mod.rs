@@ -1,9 +1,11 @@
 //! The identify stage against issuers on real sockets. Names that start with `t` and a number are the attacks and
 //! faults of that number.
 
+mod applications;
 mod identities;
 mod issuer;
 mod key_policy;
+mod keys;
 mod mint;
 mod outages;
 mod rotation;
