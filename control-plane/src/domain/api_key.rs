@@ -1,8 +1,14 @@
 //! API keys, and what is kept of them: of the text that a caller sends ([`key_text`]) the SHA-256. Of 256 random bits that
 //! is as good as a slow hash, and the gateway needs it at each request.
 
-use super::secret::{self, NoRandomness, random_text};
-use attach_proto::{id::KeyId, key_text};
+use super::{
+    key_scope::KeyScope,
+    secret::{self, NoRandomness, random_text},
+};
+use attach_proto::{
+    id::{KeyId, ModelName},
+    key_text,
+};
 use jiff::Timestamp;
 use std::fmt;
 
@@ -14,9 +20,24 @@ pub struct ApiKey {
     /// Whom usage is recorded for.
     pub owner: String,
     pub groups: Vec<String>,
+    /// At least one.
+    pub scopes: Vec<KeyScope>,
+    /// Empty: all that the access rules grant.
+    pub models: Vec<ModelName>,
     pub expires_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub revoked_at: Option<Timestamp>,
+    /// Until when the secret before was good, or is: of a key that was rotated with overlap.
+    pub previous_until: Option<Timestamp>,
+    /// To the minute; `None` when it never was.
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl ApiKey {
+    /// Until when it has two secrets.
+    pub fn overlap(&self, now: Timestamp) -> Option<Timestamp> {
+        self.previous_until.filter(|until| *until > now)
+    }
 }
 
 /// A key as its holder sends it. Shown once, when it is made; no log shows it.

@@ -1,5 +1,6 @@
 //! Closed sets of values, each with one name: in the database, in the API, in the console's forms.
 
+use super::key_scope::KeyScope;
 use attach_proto::bundle::{Counter, Durability, Measure, Permission, QuotaOutage};
 
 pub trait Word: Copy + PartialEq + 'static {
@@ -40,5 +41,6 @@ words! {
     }
     QuotaOutage { Deny = "deny", Allow = "allow" }
     Durability { Strict = "strict", Relaxed = "relaxed" }
+    KeyScope { Inference = "inference", Read = "read", Admin = "admin", ActAs = "act_as" }
     Permission { Inference = "inference", Read = "read", Admin = "admin" }
 }

@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use std::{sync::LazyLock, time::Duration};
 
 mod isolation;
+mod keys;
 mod order;
 mod predicates;
 mod trail;
@@ -96,7 +97,10 @@ pub(crate) fn new_key(name: &str) -> NewKey {
         name: name.to_owned(),
         owner: "alice".to_owned(),
         groups: vec!["staff".to_owned()],
+        scopes: Vec::new(),
+        models: Vec::new(),
         expires_at: None,
+        limits: Vec::new(),
     }
 }
 
