@@ -18,6 +18,7 @@ pub mod did;
 pub mod enrolment;
 pub mod id;
 pub mod join_token;
+pub mod key_text;
 pub mod resources;
 pub mod route;
 pub mod usage;

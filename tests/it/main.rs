@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod api_keys;
+mod applications;
 mod bad_input;
 mod chunking;
 mod dids;

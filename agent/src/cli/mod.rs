@@ -57,7 +57,8 @@ const AFTER_HELP: &str = "\
 Environment (a .env file in the working directory is read too; flags win over the environment, the environment \
 wins over .env):
   OIDC_ISSUER, OIDC_AUD  identity provider and audience of the access tokens that callers present
-  KEYS_FILE              JSON file with API keys: {\"keys\": [\"sk-…\"]}; read again when it changes
+  KEYS_FILE              JSON file with API keys: {\"keys\": [\"sk-…\"]}; for a key may stand an object with id, key or
+                         sha256, owner, groups, scopes, models, expires_at, name; read again when it changes
   ENGINE_URL             the engine, as --upstream; OLLAMA_HOST works too (URL, or host:port)
   MAX_TOKENS_PER_MIN     tokens that each user may consume per window (60000); none means no limit
   WINDOW                 length of that window in seconds (60)

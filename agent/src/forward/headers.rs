@@ -42,9 +42,9 @@ const NOT_FOR_THE_ENGINE: [HeaderName; 15] = [
     header::ACCEPT_ENCODING,
 ];
 
-/// The gateway's own word on who calls: a caller's header of this name is dropped, however it is spelled.
-const STAMPED_PREFIX: &str = "x-attach-";
-const FORWARDED_PREFIX: &str = "x-forwarded-";
+/// Begin the names of headers that say who calls. That is the gateway's own word: a caller's header of such a name is
+/// dropped, however it is spelled. Where an application may name its user, it was read before.
+const STAMPED_PREFIXES: [&str; 3] = ["x-attach-", "x-forwarded-", "x-openwebui-user-"];
 
 const X_ATTACH_USER: HeaderName = HeaderName::from_static("x-attach-user");
 const X_ATTACH_SESSION: HeaderName = HeaderName::from_static("x-attach-session");
@@ -131,7 +131,7 @@ fn is_stamped(name: &HeaderName) -> bool {
                 .all(|(&byte, wanted)| byte == wanted || (byte == b'_' && wanted == b'-'))
         })
     };
-    starts_with(STAMPED_PREFIX) || starts_with(FORWARDED_PREFIX)
+    STAMPED_PREFIXES.into_iter().any(starts_with)
 }
 
 fn stamp(headers: &mut HeaderMap, from_caller: &HeaderMap, principal: &Principal) {
@@ -194,6 +194,10 @@ mod tests {
                 ("x_attach_user", "root"),
                 ("x-attach-tenant", "other"),
                 ("x-attach-anything", "x"),
+                ("x-attach-on-behalf-of", "root"),
+                ("x-openwebui-user-id", "root"),
+                ("x_openwebui_user_email", "root@acme.example"),
+                ("x-openwebui-chat-id", "c-1"),
                 ("authorization", "Bearer secret"),
                 ("x-api-key", "secret"),
                 ("cookie", "a=secret"),
@@ -210,6 +214,9 @@ mod tests {
         for gone in [
             "x_attach_user",
             "x-attach-anything",
+            "x-attach-on-behalf-of",
+            "x-openwebui-user-id",
+            "x_openwebui_user_email",
             "authorization",
             "x-api-key",
             "cookie",
@@ -219,7 +226,10 @@ mod tests {
         ] {
             assert!(!headers.contains_key(gone), "{gone}");
         }
-        assert_eq!(headers["x-stays"], "1");
+        assert_eq!(
+            (&headers["x-stays"], &headers["x-openwebui-chat-id"]),
+            (&"1".parse().unwrap(), &"c-1".parse().unwrap())
+        );
     }
 
     #[test]

@@ -14,15 +14,24 @@ pub(crate) enum IdentityFault {
     NoCredential,
     #[error("more than one credential; which of them counts must not be a guess")]
     TwoCredentials,
-    #[error("the Authorization header's scheme is not Bearer")]
-    SchemeNotBearer,
+    #[error("the Authorization header's scheme is neither Bearer nor Basic")]
+    SchemeNotKnown,
+    #[error("what comes after Basic is not the base64 of `user:key`")]
+    MalformedBasic,
     #[error("the credential has {bytes} bytes, more than {max}")]
     TooLarge { bytes: usize, max: usize },
 
+    #[error("an API key that is not whole: a character of it is missing, added or another")]
+    MalformedApiKey,
     #[error("no API key of this bundle")]
     UnknownApiKey,
     #[error("API key {key} expired at {at}")]
     ExpiredApiKey { key: KeyId, at: Timestamp },
+    /// Of an application that may act for others.
+    #[error("{header}, which names the end user, {problem}")]
+    NamedUser { header: &'static str, problem: &'static str },
+    #[error("X-Attach-On-Behalf-Of and X-OpenWebUI-User-Id name two users")]
+    TwoNamedUsers,
 
     #[error("not three non-empty parts of unpadded base64url: {part}")]
     Malformed { part: &'static str },
@@ -147,10 +156,14 @@ impl IdentityFault {
         match self {
             Self::NoCredential => "no_credential",
             Self::TwoCredentials => "two_credentials",
-            Self::SchemeNotBearer => "scheme_not_bearer",
+            Self::SchemeNotKnown => "scheme_not_known",
+            Self::MalformedBasic => "malformed_basic",
             Self::TooLarge { .. } => "credential_too_large",
+            Self::MalformedApiKey => "malformed_api_key",
             Self::UnknownApiKey => "unknown_api_key",
             Self::ExpiredApiKey { .. } => "expired_api_key",
+            Self::NamedUser { .. } => "named_user",
+            Self::TwoNamedUsers => "two_named_users",
             Self::Malformed { .. } => "malformed_token",
             Self::HeaderNotJson => "header_not_json",
             Self::HeaderDuplicate(_) => "header_duplicate",

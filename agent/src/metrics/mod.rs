@@ -15,7 +15,7 @@ use crate::{
     tls::TlsStanding,
 };
 use attach_proto::{
-    id::{ModelName, TenantId},
+    id::{KeyId, ModelName, TenantId},
     usage::{MeasuredQuantity, PrincipalKind, UsageEvent},
 };
 use control_plane::ControlPlaneCollector;
@@ -227,6 +227,8 @@ struct Owner {
     tenant: TenantId,
     kind: PrincipalKind,
     issuer: Option<String>,
+    /// Two applications may name their users alike.
+    delegated_by: Option<KeyId>,
     subject: String,
 }
 
@@ -236,6 +238,7 @@ impl Owner {
             tenant: principal.tenant.clone(),
             kind: principal.kind,
             issuer: principal.issuer.clone(),
+            delegated_by: principal.delegated_by.clone(),
             subject: principal.subject.clone(),
         }
     }
@@ -267,6 +270,7 @@ impl UsageTable {
             tenant: event.tenant.clone(),
             kind: event.principal.kind,
             issuer: event.principal.issuer.clone(),
+            delegated_by: event.principal.delegated_by.clone(),
             subject: event.principal.subject.clone(),
         };
         let model = event.model.as_ref().map_or("", ModelName::as_str).to_owned();
@@ -275,6 +279,7 @@ impl UsageTable {
         if table.len() >= MAX_USAGE_SERIES && !table.contains_key(&series) {
             OTHER.clone_into(&mut series.owner.subject);
             series.owner.issuer = None;
+            series.owner.delegated_by = None;
             OTHER.clone_into(&mut series.model);
         }
         let tokens = table.entry(series).or_default();

@@ -101,6 +101,9 @@ impl Refusal {
             Self::Identity(IdentityFault::MissingScope(_)) => {
                 line(StatusCode::FORBIDDEN, "insufficient_scope", Caller)
             }
+            Self::Identity(IdentityFault::NamedUser { .. } | IdentityFault::TwoNamedUsers) => {
+                line(StatusCode::BAD_REQUEST, "invalid_end_user", Caller)
+            }
             Self::Identity(_) => line(StatusCode::UNAUTHORIZED, "invalid_credential", Caller),
             Self::Body(BodyFault::TooLarge { .. }) | Self::Upload(BodyFault::TooLarge { .. }) => {
                 line(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", Caller)

@@ -35,6 +35,12 @@ impl Refusal {
             Self::Identity(IdentityFault::MissingScope(scope)) => {
                 format!("The access token was not granted the scope '{scope}', which this gateway requires.")
             }
+            Self::Identity(IdentityFault::MalformedApiKey) => {
+                "The API key is not whole; copy it again, all of it.".to_owned()
+            }
+            Self::Identity(fault @ (IdentityFault::NamedUser { .. } | IdentityFault::TwoNamedUsers)) => {
+                format!("Who is meant can't be told: {fault}.")
+            }
             Self::Identity(_) => "The access token or API key is not valid here, or no longer.".to_owned(),
             Self::Body(BodyFault::TooLarge { limit }) | Self::Upload(BodyFault::TooLarge { limit }) => {
                 format!("The body is larger than {limit} bytes.")

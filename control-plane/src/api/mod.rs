@@ -81,6 +81,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(identity_providers::list))
         .routes(routes!(identity_providers::set, identity_providers::remove))
         .routes(routes!(keys::list, keys::issue))
+        .routes(routes!(keys::rotate))
         .routes(routes!(keys::revoke))
         .routes(routes!(limits::list))
         .routes(routes!(limits::get, limits::set, limits::remove))

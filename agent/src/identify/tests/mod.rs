@@ -2,12 +2,14 @@
 //! faults of that number.
 
 mod algorithms;
+mod applications;
 mod did_documents;
 mod did_messages;
 mod did_tokens;
 mod identities;
 mod issuer;
 mod key_policy;
+mod keys;
 mod mint;
 mod outages;
 mod policy;

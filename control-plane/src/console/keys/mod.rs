@@ -1,8 +1,14 @@
-//! A tenant's API keys: the list, a new one (shown once), the end of one.
+//! A tenant's API keys: the list, a new one and a new secret of one (each shown once), the end of one.
+
+mod issue;
+mod rotate;
+
+pub(super) use issue::{issue, new};
+pub(super) use rotate::{ask_rotate, rotate};
 
 use super::{
     error::Failure,
-    form::{Confirm, Field, FormPage, Kind, Posted, SecretPage, Sent, Visitor, Wrong},
+    form::{Confirm, Posted, SecretPage, Visitor},
     page::{Shell, next_path, page, see, time},
     paging::After,
     tenants::{self, TenantView},
@@ -10,8 +16,11 @@ use super::{
 use crate::{
     auth::Session,
     db::api_keys,
-    domain::{api_key::ApiKey, usage::Step},
-    ops::{NewKey, issue_key, revoke_key},
+    domain::{
+        api_key::{ApiKey, KeyText},
+        key_scope::KeyScope,
+    },
+    ops::revoke_key,
     state::App,
 };
 use askama::Template;
@@ -22,9 +31,13 @@ use axum::{
 };
 use jiff::Timestamp;
 
-/// Lives to choose from, in days.
-const LIVES: [(&str, &str); 5] =
-    [("", "for ever"), ("1", "a day"), ("30", "30 days"), ("90", "90 days"), ("365", "a year")];
+/// In the order in which they are explained.
+const SCOPES: [(KeyScope, &str); 4] = [
+    (KeyScope::Inference, "ask models"),
+    (KeyScope::Read, "see lists of models"),
+    (KeyScope::Admin, "change models"),
+    (KeyScope::ActAs, "name its users"),
+];
 
 #[derive(Template)]
 #[template(path = "keys.html")]
@@ -41,10 +54,16 @@ struct Key {
     name: String,
     owner: String,
     groups: String,
+    may: String,
+    models: String,
+    used: String,
     made: String,
     state: String,
     class: &'static str,
+    /// Until when it has two secrets.
+    overlap: Option<String>,
     is_good: bool,
+    can_rotate: bool,
     path: String,
 }
 
@@ -56,8 +75,15 @@ impl Key {
             (None, Some(at)) => (format!("good until {}", time(at)), "good"),
             (None, None) => ("good".to_owned(), "good"),
         };
+        let held = SCOPES.iter().filter(|(scope, _)| key.scopes.contains(scope));
+        let is_good = key.revoked_at.is_none();
         Self {
             path: format!("{}/keys/{}", tenant.path(), key.id),
+            may: held.map(|(_, text)| *text).collect::<Vec<_>>().join(", "),
+            models: key.models.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            used: key.last_used_at.map_or_else(|| "not yet".to_owned(), time),
+            overlap: key.overlap(now).filter(|_| is_good).map(time),
+            can_rotate: is_good && key.expires_at.is_none_or(|at| at > now),
             id: key.id.into(),
             name: key.name,
             owner: key.owner,
@@ -65,7 +91,7 @@ impl Key {
             made: time(key.created_at),
             state,
             class,
-            is_good: key.revoked_at.is_none(),
+            is_good,
         }
     }
 }
@@ -90,67 +116,15 @@ pub(super) async fn list(
     }))
 }
 
-pub(super) async fn new(
-    Visitor(session): Visitor,
-    State(app): State<App>,
-    Path(tenant): Path<String>,
-) -> Result<Response, Failure> {
-    let (_, view) = tenants::open(&app, &tenant).await?;
-    Ok(new_form(&session, &view, &Sent::default(), None))
-}
-
-fn new_form(session: &Session, tenant: &TenantView, sent: &Sent, wrong: Option<Wrong>) -> Response {
-    let lives = LIVES.iter().map(|(days, text)| ((*days).to_owned(), (*text).to_owned()));
-    let fields = vec![
-        Field::text("name", "Name", "Where it will be used, such as “CI”.", sent.text("name")),
-        Field::text("owner", "Owner", "Whom its usage is recorded for.", sent.text("owner")),
-        Field::text("groups", "Groups", "With commas between; may be empty.", sent.text("groups")),
-        Field::new(Kind::Choice(lives.collect()), "days", "Good", "", sent.text("days")),
-    ];
-    let path = format!("{}/keys", tenant.path());
-    let mut form = FormPage::new(session, "Tenants", "New API key", &path, &path, fields);
-    form.parent = Some((tenant.name.clone(), path.clone()));
-    form.text = "The key is shown once, on the next page.";
-    form.button = "Make the key";
-    form.answer(wrong)
-}
-
-pub(super) async fn issue(
-    State(app): State<App>,
-    Path(tenant): Path<String>,
-    Posted { session, sent }: Posted,
-) -> Result<Response, Failure> {
-    let (tx, view) = tenants::open(&app, &tenant).await?;
-    drop(tx);
-    let id: TenantId = tenant.parse().map_err(|_| Failure::NotFound("tenant"))?;
-    let now = app.clock.now();
-    let Some(expires_at) = expiry(&sent.text("days"), now) else {
-        return Ok(new_form(&session, &view, &sent, Some(Wrong::new("days", "is not one of these"))));
-    };
-    let new = NewKey {
-        name: sent.text("name"),
-        owner: sent.text("owner"),
-        groups: sent.list("groups"),
-        expires_at,
-    };
-    match issue_key(&app.db, &session.actor(), &id, new, now).await {
-        Ok((_, text)) => Ok(page(&SecretPage {
-            shell: Shell::new(&session, "Tenants", "Your new API key"),
-            text: "This is the only time that it is shown. Note it now.",
-            secret: text.as_str().to_owned(),
-            after: "Callers send it as “Authorization: Bearer …”. Gateways know it within a second."
-                .to_owned(),
-            back: format!("{}/keys", view.path()),
-        })),
-        Err(error) => Ok(new_form(&session, &view, &sent, Some(Wrong::of(error)?))),
-    }
-}
-
-/// `None` for what is not to choose from.
-fn expiry(days: &str, now: Timestamp) -> Option<Option<Timestamp>> {
-    LIVES.iter().find(|(of, _)| *of == days)?;
-    let Ok(days) = days.parse::<i64>() else { return Some(None) };
-    Timestamp::from_second(now.as_second() + days * Step::Day.seconds()).ok().map(Some)
+/// Where a key's text is shown, this once.
+fn shown(session: &Session, tenant: &TenantView, title: &str, text: &KeyText, after: String) -> Response {
+    page(&SecretPage {
+        shell: Shell::new(session, "Tenants", title),
+        text: "This is the only time that it is shown. Note it now.",
+        secret: text.as_str().to_owned(),
+        after,
+        back: format!("{}/keys", tenant.path()),
+    })
 }
 
 pub(super) async fn ask_revoke(
@@ -165,7 +139,8 @@ pub(super) async fn ask_revoke(
     Ok(page(&Confirm {
         shell: Shell::new(&session, "Tenants", format!("Revoke “{}”?", key.name)),
         csrf: session.csrf(),
-        text: "Callers who use it are refused within a second, for good. What they used stays on record."
+        text: "Callers who use it are refused within a second, for good, and limits for it alone end too. What they used \
+               stays on record."
             .to_owned(),
         action: format!("{}/keys/{id}/revoke", view.path()),
         button: "Revoke the key",
