@@ -47,6 +47,9 @@ alter table api_key
     add column previous_sha256 bytea unique check (length(previous_sha256) = 32),
     add column previous_until timestamptz check ((previous_until is null) = (previous_sha256 is null));
 
+-- Proto-JSON of the IssuerHealth that it told of.
+alter table agent_state add column issuers jsonb not null default '[]';
+
 alter table usage_limit add column keys text[] not null default '{}';
 
 alter table access_rule

@@ -1,10 +1,10 @@
 //! Which headers cross the gateway, as tables.
 
-use crate::identify::Principal;
+use crate::{ask::Content, identify::Principal};
 use aws_lc_rs::digest::{self, SHA256};
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{self, CONTENT_TYPE, HOST},
+    header::{self, CONTENT_ENCODING, CONTENT_TYPE, HOST},
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use std::borrow::Cow;
@@ -36,7 +36,7 @@ const NOT_FOR_THE_ENGINE: [HeaderName; 15] = [
     header::FORWARDED,
     HeaderName::from_static("x-real-ip"),
     header::CONTENT_LENGTH,
-    header::CONTENT_ENCODING,
+    CONTENT_ENCODING,
     CONTENT_TYPE,
     header::EXPECT,
     header::ACCEPT_ENCODING,
@@ -73,7 +73,7 @@ pub(crate) fn towards_engine(
     from_caller: &HeaderMap,
     principal: &Principal,
     request_id: &HeaderValue,
-    has_body: bool,
+    content: Content,
 ) -> HeaderMap {
     let listed = connection_listed(from_caller);
     let mut headers = HeaderMap::with_capacity(from_caller.len() + 6);
@@ -82,9 +82,17 @@ pub(crate) fn towards_engine(
             headers.append(name, value.clone());
         }
     }
-    if has_body {
-        // Any content type is read as JSON, so that is what it is; engines behind FastAPI insist on the name.
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    match content {
+        Content::None => {}
+        // Engines behind FastAPI insist on the name.
+        Content::Json => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        Content::AsItCame => {
+            for name in [CONTENT_TYPE, CONTENT_ENCODING] {
+                headers.extend(from_caller.get(&name).map(|value| (name, value.clone())));
+            }
+        }
     }
     stamp(&mut headers, from_caller, principal);
     headers.insert(X_REQUEST_ID, request_id.clone());
@@ -175,7 +183,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        towards_engine(&headers, &principal(subject), &HeaderValue::from_static("r-1"), true)
+        towards_engine(&headers, &principal(subject), &HeaderValue::from_static("r-1"), Content::Json)
     }
 
     #[test]

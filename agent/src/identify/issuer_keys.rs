@@ -1,6 +1,7 @@
 //! What is known of one issuer: read by all cores without a lock, renewed by one task (`renew`).
 
 use super::{
+    did::DocumentFault,
     discovery::MetadataFault,
     excerpt::Excerpt,
     key_set::{KeySet, KeySetFault},
@@ -8,7 +9,10 @@ use super::{
 };
 use crate::fetch::FetchError;
 use arc_swap::ArcSwap;
-use attach_proto::bundle::IdentityProvider;
+use attach_proto::{
+    bundle::IdentityProvider,
+    did::{Did, Method},
+};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
@@ -49,6 +53,14 @@ pub(super) struct State {
     /// Of the last attempt.
     pub(super) failure: Option<Arc<RenewFault>>,
     pub(super) next_attempt: Instant,
+    pub(super) attempts: Attempts,
+}
+
+/// How often an issuer was asked, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Attempts {
+    pub(crate) good: u64,
+    pub(crate) failed: u64,
 }
 
 /// The last good answer of an issuer.
@@ -80,6 +92,8 @@ pub(crate) enum RenewFault {
     Fetch { address: Excerpt, fault: FetchError },
     #[error("metadata at {address}: {fault}")]
     Metadata { address: Excerpt, fault: MetadataFault },
+    #[error("the document at {address}: {fault}")]
+    Document { address: Excerpt, fault: DocumentFault },
     #[error("keys at {address}: {fault}")]
     Keys { address: Excerpt, fault: KeySetFault },
 }
@@ -103,6 +117,21 @@ struct Gate {
 }
 
 impl Source {
+    /// `None` for a DID that has no document.
+    pub(super) fn of_did(did: &Did) -> Option<Self> {
+        match did.method() {
+            Method::Web(document) => {
+                Some(Self { issuer: did.as_str().to_owned(), jwks_url: Some(document.clone()), jwks: None })
+            }
+            Method::Key(_) | Method::Pkh(_) => None,
+        }
+    }
+
+    /// Whether its keys stand in a DID document, and not in a key set.
+    pub(super) fn is_did(&self) -> bool {
+        self.issuer.starts_with("did:")
+    }
+
     pub(super) fn of(provider: &IdentityProvider) -> Self {
         Self {
             issuer: provider.issuer.clone(),
@@ -127,7 +156,8 @@ impl IssuerKeys {
     /// that requests wait for it.
     pub(super) fn new(source: Source, held: Option<Held>, pace: Pace, budget: Arc<DemandBudget>) -> Self {
         let failure = Some(Arc::new(RenewFault::NotYetFetched));
-        let state = State { held: held.map(Arc::new), failure, next_attempt: Instant::now() };
+        let attempts = Attempts::default();
+        let state = State { held: held.map(Arc::new), failure, next_attempt: Instant::now(), attempts };
         Self {
             source,
             pace,
@@ -142,7 +172,12 @@ impl IssuerKeys {
     /// With keys that came with the bundle: nothing is ever fetched, and what is not among them does not exist.
     pub(super) fn given(source: Source, keys: KeySet, pace: Pace, budget: Arc<DemandBudget>) -> Self {
         let held = Held { issuer: source.issuer.clone(), keys, fetched: None, generation: 1 };
-        let state = State { held: Some(Arc::new(held)), failure: None, next_attempt: Instant::now() };
+        let state = State {
+            held: Some(Arc::new(held)),
+            failure: None,
+            next_attempt: Instant::now(),
+            attempts: Attempts::default(),
+        };
         Self {
             source,
             pace,

@@ -1,24 +1,28 @@
 //! The issuers of the bundle in force, each with the task that keeps its keys.
 
 use super::{
-    issuer_keys::{IssuerKeys, RenewFault, Source},
+    issuer_keys::{Attempts, IssuerKeys, RenewFault, Source},
     key_file::KeyFile,
     key_set::KeySet,
     pace::{DemandBudget, Pace},
     renew::Renewer,
 };
-use crate::{clock::Clock, snapshot::Snapshot};
+use crate::{clock::Clock, fetch::Fetcher, snapshot::Snapshot};
 use arc_swap::ArcSwap;
-use attach_proto::bundle::IdentityProvider;
+use attach_proto::{bundle::IdentityProvider, did::Did};
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use rustls::ClientConfig;
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tokio::{runtime::Handle, task::AbortHandle};
+use url::Url;
+
+/// Of the time to live: the new set is there before the old one is due.
+const REFRESH_AT: f64 = 0.8;
 
 /// Shared by all cores.
 pub(crate) struct Issuers {
@@ -28,7 +32,7 @@ pub(crate) struct Issuers {
     control: Handle,
     directory: PathBuf,
     clock: Clock,
-    tls: Arc<ClientConfig>,
+    fetcher: Fetcher,
     pace: Pace,
     budget: Arc<DemandBudget>,
 }
@@ -38,6 +42,8 @@ pub(crate) struct Issuers {
 pub(crate) struct IssuerStatus {
     /// As configured.
     pub(crate) issuer: String,
+    /// Where its keys come from, when that is not its metadata: an address, or `bundle`.
+    pub(crate) source: Option<String>,
     /// What tokens must have as `iss`; `None` until the issuer was heard once.
     pub(crate) effective_issuer: Option<String>,
     pub(crate) keys: usize,
@@ -50,6 +56,7 @@ pub(crate) struct IssuerStatus {
     pub(crate) stale: bool,
     /// Tokens of this issuer can be verified.
     pub(crate) usable: bool,
+    pub(crate) attempts: Attempts,
 }
 
 struct Running {
@@ -69,15 +76,15 @@ impl Drop for Running {
 impl Issuers {
     /// `control` is the runtime on which the issuers are asked, apart from those that serve requests; `state` the
     /// directory below which their last good keys are kept.
-    pub(crate) fn new(control: Handle, state: &Path, clock: Clock, tls: Arc<ClientConfig>) -> Self {
-        Self::with_pace(control, state, clock, tls, Pace::default())
+    pub(crate) fn new(control: Handle, state: &Path, clock: Clock, fetcher: Fetcher) -> Self {
+        Self::with_pace(control, state, clock, fetcher, Pace::default())
     }
 
     pub(crate) fn with_pace(
         control: Handle,
         state: &Path,
         clock: Clock,
-        tls: Arc<ClientConfig>,
+        fetcher: Fetcher,
         pace: Pace,
     ) -> Self {
         Self {
@@ -86,10 +93,16 @@ impl Issuers {
             control,
             directory: state.join("jwks"),
             clock,
-            tls,
+            fetcher,
             pace,
             budget: Arc::new(DemandBudget::new(pace.demands_per_second)),
         }
+    }
+
+    /// Keys are renewed before they are `ttl` old. To be said before the first bundle is applied.
+    pub(crate) fn with_ttl(mut self, ttl: Duration) -> Self {
+        self.pace.refresh = ttl.mul_f64(REFRESH_AT);
+        self
     }
 
     /// Starts with the issuers that are new in a bundle, stops with those that are gone, leaves the others alone.
@@ -105,10 +118,25 @@ impl Issuers {
                 running.entry(provider.issuer.clone()).or_default().push(one);
             }
         }
+        for source in snapshot.web_dids().filter_map(Source::of_did) {
+            if find_source(&running, &source).is_none() {
+                let one = find_source(&before, &source).cloned();
+                let one = one.unwrap_or_else(|| self.start(source.clone()));
+                running.entry(source.issuer).or_default().push(one);
+            }
+        }
         self.running.store(Arc::new(running));
     }
 
-    /// For readiness and metrics, by issuer.
+    /// For readiness and metrics, by issuer; no more than `max`, those in trouble first.
+    pub(crate) fn status_of(&self, max: usize) -> Vec<IssuerStatus> {
+        let mut all = self.status();
+        all.sort_by_key(|status| (status.usable && status.last_error.is_none(), !status.stale));
+        all.truncate(max);
+        all
+    }
+
+    /// All, by issuer.
     pub(crate) fn status(&self) -> Vec<IssuerStatus> {
         let now = self.clock.now();
         let running = self.running.load();
@@ -122,6 +150,11 @@ impl Issuers {
         find(&self.running.load(), provider).map(|one| Arc::clone(&one.keys))
     }
 
+    /// `None` for a DID that no bundle in force names, or that has no document.
+    pub(super) fn keys_of_did(&self, did: &Did) -> Option<Arc<IssuerKeys>> {
+        find_source(&self.running.load(), &Source::of_did(did)?).map(|one| Arc::clone(&one.keys))
+    }
+
     fn start(&self, source: Source) -> Arc<Running> {
         if let Some(Ok(keys)) = source.jwks.as_ref().map(|jwks| KeySet::parse(jwks.as_bytes())) {
             let keys = Arc::new(IssuerKeys::given(source, keys, self.pace, Arc::clone(&self.budget)));
@@ -129,8 +162,12 @@ impl Issuers {
         }
         let file = Arc::new(KeyFile::new(&self.directory, &source));
         let keys = Arc::new(IssuerKeys::new(source, file.load(), self.pace, Arc::clone(&self.budget)));
-        let renewer =
-            Renewer { keys: Arc::clone(&keys), file, clock: self.clock.clone(), tls: Arc::clone(&self.tls) };
+        let renewer = Renewer {
+            keys: Arc::clone(&keys),
+            file,
+            clock: self.clock.clone(),
+            fetcher: self.fetcher.clone(),
+        };
         Arc::new(Running { keys, task: Some(self.control.spawn(renewer.run()).abort_handle()) })
     }
 }
@@ -143,6 +180,13 @@ fn find<'a>(
     running.get(&provider.issuer)?.iter().find(|one| is_same(&one.keys.source))
 }
 
+fn find_source<'a>(
+    running: &'a HashMap<String, Vec<Arc<Running>>>,
+    source: &Source,
+) -> Option<&'a Arc<Running>> {
+    running.get(&source.issuer)?.iter().find(|one| one.keys.source == *source)
+}
+
 fn status(keys: &IssuerKeys, now: Timestamp) -> IssuerStatus {
     let state = keys.state();
     let held = state.held.as_deref();
@@ -152,6 +196,10 @@ fn status(keys: &IssuerKeys, now: Timestamp) -> IssuerStatus {
     };
     IssuerStatus {
         issuer: keys.source.issuer.clone(),
+        source: match (&keys.source.jwks, &keys.source.jwks_url) {
+            (Some(_), _) => Some("bundle".to_owned()),
+            (None, address) => address.as_ref().map(Url::to_string),
+        },
         effective_issuer: held.map(|held| held.issuer.clone()),
         keys: held.map_or(0, |held| held.keys.len()),
         skipped_keys: held.map_or(0, |held| held.keys.skipped().len()),
@@ -159,5 +207,6 @@ fn status(keys: &IssuerKeys, now: Timestamp) -> IssuerStatus {
         last_error: failure.filter(|it| !matches!(it, RenewFault::NotYetFetched)).map(ToString::to_string),
         stale: held.is_none_or(|held| held.fetched.as_ref().is_some_and(|fetched| is_old(fetched.at))),
         usable: keys.held(now).is_some(),
+        attempts: state.attempts,
     }
 }

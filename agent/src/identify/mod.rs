@@ -1,14 +1,15 @@
 //! Who calls: from the request's headers to a [`Principal`], by evidence alone.
 //!
-//! A credential is an API key of the bundle, or else a signed token of one of its issuers. The holder of a key that may
-//! act for others can name one of them; that is the one thing which a header decides. Of a token nothing is
-//! believed until its signature is verified with a key that its issuer publishes (`verify`); the keys are fetched
-//! beside the requests (`renew`) and outlive their issuer's absence.
+//! A credential is an API key of the bundle, or a proof of a DID (`did`), or else a signed token of one of its issuers. The
+//! holder of a key that may act for others can name one of them; that is the one thing which a header decides. Of a token
+//! nothing is believed until its signature is verified with a key that its issuer publishes (`verify`); the keys are
+//! fetched beside the requests (`renew`) and outlive their issuer's absence.
 
 mod cache;
 mod claims;
 mod credential;
 mod demands;
+mod did;
 mod discovery;
 mod excerpt;
 mod fault;
@@ -31,8 +32,9 @@ mod tests;
 mod token;
 mod verify;
 
+pub(crate) use did::UsedProofs;
 pub(crate) use fault::IdentityFault;
-pub(crate) use issuers::Issuers;
+pub(crate) use issuers::{IssuerStatus, Issuers};
 pub(crate) use key_set::check_key_sets;
 pub(crate) use principal::{KeyBounds, Principal};
 
@@ -41,6 +43,7 @@ use attach_proto::key_text;
 use aws_lc_rs::digest::{SHA256, digest};
 use cache::{Entry, VerifiedCallers};
 use credential::{Credential, credential};
+use did::Proven;
 use holder::holder;
 use http::HeaderMap;
 use named_user::NamedUser;
@@ -50,13 +53,14 @@ use verify::{Verified, verify};
 /// One for each core.
 pub(crate) struct Identifier {
     issuers: Arc<Issuers>,
+    used: Arc<UsedProofs>,
     clock: Clock,
     verified: RefCell<VerifiedCallers>,
 }
 
 impl Identifier {
-    pub(crate) fn new(issuers: Arc<Issuers>, clock: Clock) -> Self {
-        Self { issuers, clock, verified: RefCell::default() }
+    pub(crate) fn new(issuers: Arc<Issuers>, used: Arc<UsedProofs>, clock: Clock) -> Self {
+        Self { issuers, used, clock, verified: RefCell::default() }
     }
 
     /// The caller whom the request's one credential proves, or the end user whom that caller may name and names.
@@ -104,6 +108,13 @@ impl Identifier {
         let (principal, valid_until, keys) = if let Some(key) = snapshot.key(&hash) {
             let (principal, valid_until) = holder(key, &hash, now)?;
             (principal, valid_until, None)
+        } else if let Some(proof) = did::recognise(bytes, snapshot) {
+            let proven = did::verify(proof, snapshot, &self.issuers, &self.used, &self.clock);
+            let Proven { principal, valid_until, once, keys } = Box::pin(proven).await?;
+            if once {
+                return Ok(Rc::new(principal));
+            }
+            (principal, valid_until, keys)
         } else {
             // What is no text is no token either: an empty one has no parts.
             let token = str::from_utf8(bytes).unwrap_or_default();

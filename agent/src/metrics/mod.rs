@@ -4,14 +4,23 @@
 //! families, which would grow without end.
 
 mod control_plane;
+mod issuers;
+mod tls;
 
-use crate::{clock::Clock, control_plane::Standing, identify::Principal, refusal::Refusal};
+use crate::{
+    clock::Clock,
+    control_plane::Standing,
+    identify::{Issuers, Principal},
+    refusal::Refusal,
+    tls::TlsStanding,
+};
 use attach_proto::{
     id::{KeyId, ModelName, TenantId},
     usage::{MeasuredQuantity, PrincipalKind, UsageEvent},
 };
 use control_plane::ControlPlaneCollector;
 use foldhash::{HashMap, HashMapExt as _};
+use issuers::IssuerCollector;
 use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
@@ -27,6 +36,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use std::{borrow::Cow, fmt, sync::Arc};
+use tls::TlsCollector;
 
 /// Series of tokens by user and model. A thousand users with ten models each, at some hundred bytes; beyond it, users
 /// are counted together as `other`.
@@ -70,8 +80,13 @@ struct OperationLabels {
 }
 
 impl Metrics {
-    /// `standing`: how things stand with the control plane that the gateway belongs to.
-    pub(crate) fn new(standing: Option<Arc<Standing>>, clock: Clock) -> Self {
+    /// `standing`: how things stand with the control plane that the gateway belongs to. `tls`: with the listener.
+    pub(crate) fn new(
+        standing: Option<Arc<Standing>>,
+        issuers: Arc<Issuers>,
+        tls: Option<Arc<TlsStanding>>,
+        clock: Clock,
+    ) -> Self {
         let requests = Family::default();
         let refusals = Family::default();
         let histogram = || Histogram::new(DURATION_BUCKETS);
@@ -129,7 +144,11 @@ impl Metrics {
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "The program", Info::new(version));
         registry.register_collector(Box::new(UsageCollector(Arc::clone(&usage))));
-        registry.register_collector(Box::new(ControlPlaneCollector::new(standing, clock)));
+        registry.register_collector(Box::new(ControlPlaneCollector::new(standing, clock.clone())));
+        registry.register_collector(Box::new(IssuerCollector { issuers, clock }));
+        if let Some(tls) = tls {
+            registry.register_collector(Box::new(TlsCollector(tls)));
+        }
         Self {
             registry,
             requests,

@@ -139,6 +139,11 @@ async fn a_wrong_body_is_told_where_it_is_wrong() {
         limit[name] = value;
         limit
     };
+    let opened = |path: &str, method: &str| {
+        let route =
+            json!({ "path": path, "methods": [method], "permission": "inference", "metering": "requests" });
+        json!({ "allow": [route] })
+    };
     let wrong = [
         (Method::POST, "/tenants", tenant(json!({ "id": "a b" })), "/id"),
         (Method::POST, "/tenants", tenant(json!({ "id": 5 })), "/id"),
@@ -223,6 +228,10 @@ async fn a_wrong_body_is_told_where_it_is_wrong() {
             "/expires_in_seconds",
         ),
         (Method::POST, "/pools", json!({ "id": "p", "name": "" }), "/name"),
+        (Method::PUT, "/pools/main/routes", opened("/pause", "POST"), "/allow/0/path"),
+        (Method::PUT, "/pools/main/routes", opened("/v1/x", "CONNECT"), "/allow/0/methods/0"),
+        (Method::PUT, "/pools/main/routes", json!({ "registries": ["a b"] }), "/registries/0"),
+        (Method::PUT, "/pools/main/routes", json!({ "open": [] }), "/open"),
     ];
     let before = served.world.test.dump();
     for (method, path, body, pointer) in wrong {
@@ -360,6 +369,39 @@ async fn limits_rules_providers_and_models_are_set_listed_and_removed() {
         assert_eq!(get(&served, list).await.json()["items"], json!([]));
     }
     assert_eq!(served.world.test.as_superuser("select count(*) from identity_audience"), Ok("0".to_owned()));
+}
+
+#[tokio::test]
+async fn the_routes_of_a_pool_are_set_whole_and_closed_by_setting_none() {
+    let Some(served) = Served::start().await else { return };
+    let path = "/pools/main/routes";
+    let none = json!({ "allow": [], "registries": [] });
+    assert_eq!(get(&served, path).await.json(), none);
+    let route = |path: &str, metering: &str| {
+        json!({
+            "path": path, "methods": ["POST"], "permission": "inference", "metering": metering,
+            "dialect": "openai",
+        })
+    };
+    let mut speech = route("/v1/audio/*", "requests");
+    speech["upstream"] = json!("gpu");
+    let both = json!({ "allow": [speech, route("/v1/fim", "usage")], "registries": ["hf.co"] });
+    let set = put(&served, path, &both).await;
+    assert_eq!((set.status.as_u16(), set.json()), (200, both.clone()), "{}", set.text());
+    assert_eq!(get(&served, path).await.json(), both);
+    let first = json!({ "allow": [route("/v1/fim", "none")] });
+    assert_eq!(put(&served, path, &first).await.status, 200);
+    let kept = get(&served, path).await.json();
+    assert_eq!((&kept["allow"], &kept["registries"]), (&first["allow"], &json!([])));
+    let trail = get(&served, "/audit").await.json();
+    assert_eq!(trail["items"][0]["action"], "set_routes", "{trail}");
+    assert_eq!(trail["items"][0]["detail"]["allow"][0]["path"], "/v1/fim");
+
+    assert_eq!(put(&served, path, &json!({})).await.json(), none);
+    assert_eq!(get(&served, path).await.json(), none);
+    for method in [Method::GET, Method::PUT] {
+        assert_eq!(send(&served, method, "/pools/nowhere/routes", &json!({})).await.status, 404);
+    }
 }
 
 #[tokio::test]

@@ -199,14 +199,20 @@ async fn a_heartbeat_is_answered_with_the_time_and_kept() {
             problem: String::new(),
         }],
         unacknowledged_events: 5,
+        issuers: vec![attach_proto::v1::IssuerHealth {
+            issuer: "https://login.example".to_owned(),
+            keys: 2,
+            usable: true,
+            ..Default::default()
+        }],
     };
     stream.say(Say::Heartbeat(heartbeat)).await;
     let Some(Said::HeartbeatReply(reply)) = stream.hear().await.unwrap() else { panic!("a reply") };
     assert_eq!(reply.sent_at, Some(sent_at));
     assert_eq!(reply.received_at, Some(attach_proto::timestamp(front.door.clock.now())));
-    let kept = r#"-2500|5|[{"models": ["llama3"], "upstream": "local"}]"#;
+    let kept = r#"-2500|5|[{"models": ["llama3"], "upstream": "local"}]|[{"keys": 2, "issuer": "https://login.example", "usable": true}]"#;
     eventually("it is kept", async || {
-        state(&front, "clock_offset_ms, unacknowledged_events, health") == kept
+        state(&front, "clock_offset_ms, unacknowledged_events, health, issuers") == kept
     })
     .await;
     drop(stream);
