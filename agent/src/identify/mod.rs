@@ -1,9 +1,9 @@
 //! Who calls: from the request's headers to a [`Principal`], by evidence alone.
 //!
-//! A credential is an API key of the bundle, a proof of a DID (`did`), or else a signed token of one of its issuers. The
-//! holder of a key that may act for others can name one of them; that is the one thing which a header decides. Of a token nothing is
-//! believed until its signature is verified with a key that its issuer publishes (`verify`); the keys are fetched
-//! beside the requests (`renew`) and outlive their issuer's absence.
+//! A credential is an API key of the bundle, or a proof of a DID (`did`), or else a signed token of one of its issuers. The
+//! holder of a key that may act for others can name one of them; that is the one thing which a header decides. Of a token
+//! nothing is believed until its signature is verified with a key that its issuer publishes (`verify`); the keys are
+//! fetched beside the requests (`renew`) and outlive their issuer's absence.
 
 mod cache;
 mod claims;
