@@ -9,7 +9,7 @@ use crate::{
     ask::BodyBudget,
     clock::Clock,
     forward::{Forwarder, Pool},
-    identify::{Identifier, Issuers},
+    identify::{Identifier, Issuers, UsedProofs},
     metrics::Metrics,
     own_routes::OwnRoutes,
     peer::{Fate, Peer, Peers},
@@ -56,6 +56,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Shared {
     pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
     pub(crate) issuers: Arc<Issuers>,
+    pub(crate) used_proofs: Arc<UsedProofs>,
     pub(crate) local_store: Arc<LocalStore>,
     pub(crate) engines: Engines,
     pub(crate) bodies: BodyBudget,
@@ -103,7 +104,7 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
     let pipeline = Rc::new(Pipeline {
         snapshots: shared.snapshots,
         own_routes: OwnRoutes::new(&shared.auth_config, Arc::clone(&shared.metrics)),
-        identifier: Identifier::new(shared.issuers, shared.clock.clone()),
+        identifier: Identifier::new(shared.issuers, shared.used_proofs, shared.clock.clone()),
         bodies: shared.bodies,
         max_request_bytes: shared.max_request_bytes,
         spool: shared.spool,

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod chunking;
+mod dids;
 mod durability;
 mod ends;
 mod engines;

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check;
+mod did;
 mod explain;
 mod join;
 mod tls;
@@ -63,6 +64,7 @@ wins over .env):
   REDIS_URL              share limits between gateways: redis://host:port
   MAX_REQUEST_BYTES      largest request body (33554432)
   JWKS_TTL               seconds after which an issuer's keys are renewed at the latest (600)
+  ALLOW_ADDRESSES        as --allow-addresses: 10.1.0.0/16,fd00::/8
   AUTH0_DOMAIN, AUTH0_CLIENT  shown to browser front ends at /auth/config
   ATTACH_JOIN            what to join with, for `attach-gateway join` without an argument
   RUST_LOG               what is logged on standard error (info); the access log goes to standard output";
@@ -80,6 +82,8 @@ pub(crate) enum Command {
         /// YAML or JSON
         file: PathBuf,
     },
+    /// Make a key whose DID calls the gateway, and tokens that prove it
+    Did(did::DidArgs),
     /// Say why a request was refused
     Explain {
         /// From the X-Request-Id header of the answer, or from the access log
@@ -123,6 +127,10 @@ pub(crate) struct ServeArgs {
     /// Port of health checks and metrics [default: 1000 above --port]
     #[arg(long)]
     pub(crate) admin_port: Option<u16>,
+    /// Networks, with commas between, to which addresses that a tenant wrote may lead though they are not public. Of a
+    /// gateway that has joined a control plane: what its own settings name may lie anywhere
+    #[arg(long, value_name = "CIDR[,…]")]
+    pub(crate) allow_addresses: Option<String>,
     /// Threads that serve requests [default: one for each core]
     #[arg(long)]
     pub(crate) workers: Option<NonZeroUsize>,
@@ -152,6 +160,7 @@ pub(crate) fn run() -> ExitCode {
         }
         Some(Command::Usage(args)) => usage::run(args, Clock::System.now(), &mut out).map_err(Into::into),
         Some(Command::Check { file }) => check::run(file, &mut out),
+        Some(Command::Did(args)) => did::run(args, &mut out),
         Some(Command::Explain { request_id, state }) => explain::run(state, request_id, &mut out),
     };
     match result {

@@ -18,11 +18,13 @@ use crate::{
     cli::{AccessLogTo, ServeArgs},
     tls::TlsSettings,
 };
+use attach_proto::destination::{Exceptions, InvalidExceptions};
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -45,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) jwks_ttl: Duration,
     pub(crate) access_log: AccessLogTo,
     pub(crate) origin: BundleOrigin,
+    /// Where addresses that a tenant wrote may lead beside the public ones.
+    pub(crate) allowed_addresses: Arc<Exceptions>,
     pub(crate) auth_config: AuthConfig,
 }
 
@@ -125,6 +129,10 @@ impl Settings {
         };
         let jwks_ttl = jwks_ttl(environment, &mut problems);
         let tls = tls::settings(args, &mut problems);
+        let allowed_addresses = allowed_addresses(args, environment).unwrap_or_else(|problem| {
+            problems.push(problem);
+            Exceptions::default()
+        });
         let origin = bundle::origin(args, environment, is_enrolled, &mut problems);
         match (origin, problems.is_empty()) {
             (Some(origin), true) => Ok(Self {
@@ -138,6 +146,7 @@ impl Settings {
                 jwks_ttl,
                 access_log: args.access_log,
                 origin,
+                allowed_addresses: Arc::new(allowed_addresses),
                 auth_config: AuthConfig {
                     domain: environment.get("AUTH0_DOMAIN").map(str::to_owned),
                     client_id: environment.get("AUTH0_CLIENT").map(str::to_owned),
@@ -166,6 +175,20 @@ fn jwks_ttl(environment: &Environment, problems: &mut Vec<Problem>) -> Duration 
         }),
     };
     Duration::from_secs(seconds)
+}
+
+fn allowed_addresses(args: &ServeArgs, environment: &Environment) -> Result<Exceptions, Problem> {
+    let (setting, text) = match &args.allow_addresses {
+        Some(text) => ("--allow-addresses", text.as_str()),
+        None => ("ALLOW_ADDRESSES", environment.get("ALLOW_ADDRESSES").unwrap_or_default()),
+    };
+    text.parse().map_err(|error: InvalidExceptions| {
+        Problem::new(
+            setting,
+            error.to_string(),
+            "Write networks with commas between, for example 10.1.0.0/16,fd00::/8.",
+        )
+    })
 }
 
 fn admin_address(args: &ServeArgs) -> AdminAddress {

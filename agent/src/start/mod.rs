@@ -12,8 +12,9 @@ use crate::{
     clock::Clock,
     core::{self, Shared},
     decisions::{DecisionLog, LogCloser},
-    dial::tls_config,
-    identify::Issuers,
+    dial::{Guard, tls_config},
+    fetch::Fetcher,
+    identify::{Issuers, UsedProofs},
     listen,
     managed::Managed,
     metrics::Metrics,
@@ -39,8 +40,8 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
     let clock = Clock::System;
     let client_tls = tls_config();
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let issuers =
-        Issuers::new(control.handle().clone(), &settings.state_dir, clock.clone(), Arc::clone(&client_tls));
+    let fetcher = Fetcher::new(Arc::clone(&client_tls), guard(settings));
+    let issuers = Issuers::new(control.handle().clone(), &settings.state_dir, clock.clone(), fetcher);
     let issuers = issuers.with_ttl(settings.jwks_ttl);
     let issuers = Arc::new(issuers);
     let looks = Looks { engine_tls: Arc::clone(&client_tls), issuers: Arc::clone(&issuers) };
@@ -86,6 +87,7 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
     let shared = Shared {
         snapshots: receiver.clone(),
         issuers: Arc::clone(&issuers),
+        used_proofs: Arc::new(UsedProofs::new(clock.now())),
         local_store: LocalStore::new(StoreClock::Own),
         engines: Engines::new(),
         bodies: BodyBudget::of_this_machine(),
@@ -199,6 +201,14 @@ fn source(
     }
 }
 
+/// Issuers in this host's own settings are its operator's word; those that a control plane sends, a tenant wrote.
+fn guard(settings: &Settings) -> Guard {
+    match &settings.origin {
+        BundleOrigin::Local(_) => Guard::Operator,
+        BundleOrigin::ControlPlane { .. } => Guard::Tenant(Arc::clone(&settings.allowed_addresses)),
+    }
+}
+
 /// Until there is a bundle to serve.
 async fn first_bundle(mut snapshots: watch::Receiver<Arc<Snapshot>>) {
     // Revisions begin with 1. The source lives as long as the gateway; without it there will be none.
@@ -270,9 +280,14 @@ fn say_hello(snapshot: &Snapshot, address: std::net::SocketAddr, settings: &Sett
     for provider in &bundle.identity_providers {
         tracing::info!("tokens of {} for {}", provider.issuer, provider.audiences.join(", "));
     }
+    for policy in bundle.tenants.iter().filter_map(|tenant| tenant.did.as_ref()) {
+        let whom =
+            if policy.allowed.any { "all".to_owned() } else { policy.allowed.listed.len().to_string() };
+        tracing::info!("proofs of DIDs ({whom}) for {}", policy.audiences.join(", "));
+    }
     if !bundle.keys.is_empty() {
         tracing::info!("API keys: {}", bundle.keys.len());
-    } else if bundle.identity_providers.is_empty() {
+    } else if bundle.identity_providers.is_empty() && !snapshot.has_did_callers() {
         tracing::warn!("there is no API key and no identity provider: nobody can call");
     }
     for limit in &bundle.limits {

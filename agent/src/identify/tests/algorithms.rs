@@ -24,6 +24,7 @@ impl Keys {
             Algorithm::Es384 => &self.p384,
             Algorithm::Es512 => &self.p521,
             Algorithm::EdDsa => &self.ed,
+            Algorithm::Es256K => panic!("of DIDs alone"),
         }
     }
 }
