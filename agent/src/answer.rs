@@ -50,10 +50,12 @@ impl Body for AnswerBody {
             Content::Stream(body) => body,
         };
         let frame = Pin::new(body.as_mut()).poll_frame(context);
-        if matches!(frame, Poll::Ready(Some(Err(_))))
-            && let Some(in_progress) = &this.in_progress
-        {
-            in_progress.break_off();
+        if let Some(in_progress) = &mut this.in_progress {
+            match &frame {
+                Poll::Ready(Some(Err(_))) => in_progress.break_off(),
+                Poll::Ready(Some(Ok(_))) => in_progress.gives(true),
+                Poll::Ready(None) | Poll::Pending => in_progress.gives(false),
+            }
         }
         frame
     }

@@ -9,6 +9,7 @@ use crate::{
     ask::BodyBudget,
     clock::Clock,
     forward::{Forwarder, Pool},
+    front::Front,
     identify::{Identifier, Issuers},
     metrics::Metrics,
     own_routes::OwnRoutes,
@@ -43,8 +44,9 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// A request's head. 64 KiB takes the largest tokens that identity providers make, and is read before anyone is known.
-const MAX_HEAD_BYTES: usize = 64 << 10;
+/// What hyper may hold of what it reads and writes, a connection. A head fits in half of it, and a piece of an answer in
+/// whole: more would only let an engine run ahead of its caller.
+const MAX_BUFFER_BYTES: usize = 64 << 10;
 
 /// Connections of callers on one core. Beyond it, new ones wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -204,19 +206,26 @@ async fn connection(
     pipeline: Rc<Pipeline>,
 ) {
     let _counted = Counted::new(&pipeline.metrics);
+    let refuse = {
+        let pipeline = Rc::clone(&pipeline);
+        move |fault| pipeline.refuse_unread(fault)
+    };
+    let front = Front::new(stream, peer.clone(), refuse);
+    let given = front.given();
     let service = service_fn(|request| {
         let pipeline = Rc::clone(&pipeline);
         let in_progress = peer.begin();
+        let given = given.clone();
         async move {
-            let answer = pipeline.serve(request).await;
+            let answer = pipeline.serve(request, Some(&given)).await;
             Ok::<_, Infallible>(answer.map(|body| body.counted(in_progress)))
         }
     });
     let connection = http1::Builder::new()
         // `Peers` looks after that.
         .header_read_timeout(None)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .max_buf_size(MAX_BUFFER_BYTES)
+        .serve_connection(TokioIo::new(front), service);
     let mut connection = pin!(connection);
     let mut is_leaving = false;
     poll_fn(|context| {
@@ -230,7 +239,13 @@ async fn connection(
             Fate::Gone => return Poll::Ready(()),
         }
         // How a caller's connection ends is no event of ours: its requests tell their own story.
-        connection.as_mut().poll(context).map(drop)
+        let polled = connection.as_mut().poll(context).map(drop);
+        if polled.is_pending() && given.is_last() && !is_leaving {
+            is_leaving = true;
+            connection.as_mut().graceful_shutdown();
+            return connection.as_mut().poll(context).map(drop);
+        }
+        polled
     })
     .await;
 }

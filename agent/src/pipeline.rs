@@ -4,10 +4,11 @@ use crate::{
     access_log::{AccessLog, RefusedRequest},
     admit::{Admitter, Standing},
     answer::AnswerBody,
-    ask::{self, Ask, BodyBudget, Classified, Dialect, Operation, classify, dialect_of},
+    ask::{self, Ask, BodyBudget, BodyFault, Classified, Dialect, Operation, classify, dialect_of},
     authorize::{authorize, visible_models},
     clock::Clock,
     forward::{Forwarder, headers},
+    front::{self, Fault, Given},
     identify::{Identifier, Principal},
     meter::{self, Collected},
     metrics::Metrics,
@@ -21,7 +22,7 @@ use attach_proto::{
     id::ModelName,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use std::{rc::Rc, sync::Arc};
 use tokio::sync::watch;
@@ -81,9 +82,22 @@ impl Pipeline {
         self.admitter.open_stores(&snapshot);
     }
 
-    /// Answers a request, one way or the other.
-    pub(crate) async fn serve(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+    /// Answers a request, one way or the other. `given` is what the front handed on, where there is one.
+    pub(crate) async fn serve(
+        &self,
+        request: Request<Incoming>,
+        given: Option<&Given>,
+    ) -> Response<AnswerBody> {
         let request_id = RequestId::of(request.headers());
+        if let Err(fault) = front::check(&request, given) {
+            let dialect = dialect_of(request.uri().path());
+            let mut response = self.refuse(&fault.into(), dialect, &request_id, &Known::default());
+            if given.is_none() {
+                // HTTP/2 has no such header; a stream is all that ends.
+                response.headers_mut().remove(header::CONNECTION);
+            }
+            return response;
+        }
         if let Some(mut response) = self.own_routes.public(&request) {
             response.headers_mut().insert(headers::X_REQUEST_ID, request_id.value);
             return response;
@@ -95,8 +109,33 @@ impl Pipeline {
                 response.headers_mut().insert(headers::X_REQUEST_ID, request_id.value);
                 response
             }
-            Err(refusal) => self.refuse(&refusal, dialect, &request_id, &known),
+            Err(refusal) => {
+                // hyper knows that the body broke off; the front knows why.
+                let why = given
+                    .and_then(Given::fault)
+                    .filter(|_| matches!(refusal, Refusal::Body(BodyFault::Broken)));
+                self.refuse(&why.map_or(refusal, Refusal::from), dialect, &request_id, &known)
+            }
         }
+    }
+
+    /// The bytes that answer what hyper never got to see. Whose dialect it is can't be told.
+    pub(crate) fn refuse_unread(&self, fault: Fault) -> Vec<u8> {
+        let refusal = Refusal::Front(fault);
+        let request_id = RequestId::of(&HeaderMap::new());
+        let response = self.refuse(&refusal, Dialect::OpenAi, &request_id, &Known::default());
+        let body = refusal.body(Dialect::OpenAi, &request_id.text);
+        let mut bytes =
+            format!("HTTP/1.1 {}\r\ncontent-length: {}\r\n", refusal.status(), body.len()).into_bytes();
+        for (name, value) in response.headers() {
+            bytes.extend_from_slice(name.as_str().as_bytes());
+            bytes.extend_from_slice(b": ");
+            bytes.extend_from_slice(value.as_bytes());
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&body);
+        bytes
     }
 
     async fn answer(
@@ -108,7 +147,6 @@ impl Pipeline {
         // One snapshot from here to the end: a reload can't split a request.
         let snapshot = Arc::clone(&self.snapshots.borrow());
         let (head, body) = request.into_parts();
-        check_host(&head)?;
         if OwnRoutes::is_private(&head) {
             let principal = self.identifier.identify(&head.headers, &snapshot).await?;
             return Ok(self.own_routes.private(&principal));
@@ -195,6 +233,12 @@ impl Pipeline {
         if let Some(value) = refusal.allow() {
             headers.insert(header::ALLOW, value);
         }
+        if let Some(value) = refusal.accept_encoding() {
+            headers.insert(header::ACCEPT_ENCODING, value);
+        }
+        if refusal.closes() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(standing) = refusal.standing() {
             set_rate_limits(&mut headers, &[standing]);
         }
@@ -229,15 +273,6 @@ impl RequestId {
                 Self { text: text.into(), value }
             }
         }
-    }
-}
-
-/// Exactly one `Host` (RFC 9112 section 3.2); HTTP/1.0 may leave it out.
-fn check_host(head: &http::request::Parts) -> Result<(), Refusal> {
-    match head.headers.get_all(header::HOST).into_iter().count() {
-        1 => Ok(()),
-        0 if head.version == Version::HTTP_10 => Ok(()),
-        _ => Err(Refusal::Host),
     }
 }
 

@@ -17,6 +17,7 @@ const ORDER: &[&str] = &[
     "json_edit",
     "roots",
     "peer",
+    "front",
     "tls",
     "dial",
     "fetch",

@@ -8,6 +8,7 @@ mod durability;
 mod ends;
 mod engines;
 mod first_commands;
+mod hostile_http;
 mod identity;
 mod layering;
 mod limits;

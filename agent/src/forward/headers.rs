@@ -24,10 +24,9 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// Never reach the engine: credentials; what would make Ollama refuse (a foreign Origin or Host) or believe a
 /// client address; what frames the body, which is ours; what would make the answer unreadable to the meter.
-const NOT_FOR_THE_ENGINE: [HeaderName; 15] = [
+const NOT_FOR_THE_ENGINE: [HeaderName; 14] = [
     header::AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("x_api_key"),
     HeaderName::from_static("api-key"),
     header::COOKIE,
     header::ORIGIN,
@@ -113,17 +112,11 @@ fn connection_listed(headers: &HeaderMap) -> Vec<String> {
     values.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
 }
 
-/// `X_Attach_User` is the same as `X-Attach-User` to servers that read headers as CGI variables.
+/// `X_Attach_User` is the same as `X-Attach-User` to servers that read headers as CGI variables, and `Content_Length` as
+/// `Content-Length`: no header with an underscore crosses, which is nginx's default too.
 fn is_stamped(name: &HeaderName) -> bool {
-    let starts_with = |prefix: &str| {
-        let name = name.as_str().as_bytes().get(..prefix.len());
-        name.is_some_and(|name| {
-            name.iter()
-                .zip(prefix.bytes())
-                .all(|(&byte, wanted)| byte == wanted || (byte == b'_' && wanted == b'-'))
-        })
-    };
-    starts_with(STAMPED_PREFIX) || starts_with(FORWARDED_PREFIX)
+    let name = name.as_str();
+    name.starts_with(STAMPED_PREFIX) || name.starts_with(FORWARDED_PREFIX) || name.contains('_')
 }
 
 fn stamp(headers: &mut HeaderMap, from_caller: &HeaderMap, principal: &Principal) {

@@ -16,9 +16,9 @@ impl Refusal {
     /// For the caller: what is wrong and what to do.
     pub(crate) fn message(&self) -> String {
         match self {
+            Self::Front(fault) => fault.message().to_owned(),
             Self::Route(RouteFault::Unknown) => "There is no such route on this gateway.".to_owned(),
             Self::Route(RouteFault::Method(allowed)) => format!("This route takes {allowed}."),
-            Self::Host => "The request needs exactly one Host header.".to_owned(),
             Self::Identity(fault) if fault.retry_after().is_some() => {
                 "The keys of this token's issuer are not available at the moment; try again soon.".to_owned()
             }
@@ -72,8 +72,8 @@ impl Refusal {
                 None => self.message(),
             },
             Self::NotAdmitted(NotAdmitted::StoreUnavailable(fault)) => fault.to_string(),
-            Self::Route(_)
-            | Self::Host
+            Self::Front(_)
+            | Self::Route(_)
             | Self::Body(_)
             | Self::Ask(_)
             | Self::Forbidden(_)
