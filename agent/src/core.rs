@@ -7,9 +7,10 @@ use crate::{
     access_log::AccessLog,
     admit::{Admitter, LocalStore, MAX_IN_PROGRESS},
     ask::BodyBudget,
+    callers::{Full, Place, Places, Proxies},
     clock::Clock,
+    connection,
     forward::{Forwarder, Pool},
-    front::Front,
     identify::{Identifier, Issuers},
     metrics::Metrics,
     own_routes::OwnRoutes,
@@ -19,37 +20,24 @@ use crate::{
     settings::AuthConfig,
     settle::Settler,
     snapshot::Snapshot,
-    tls::HANDSHAKE,
+    tls::{HANDSHAKE, HTTP2},
     usage::SpoolHandle,
 };
 use attach_proto::id::{AgentId, PoolId};
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use std::{
-    convert::Infallible,
-    future::{Future as _, poll_fn},
-    net::TcpListener,
-    pin::pin,
+    net::{IpAddr, TcpListener},
     rc::{Rc, Weak},
     sync::Arc,
-    task::Poll,
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
     sync::{mpsc, watch},
     task::LocalSet,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-/// What hyper may hold of what it reads and writes, a connection. A head fits in half of it, and a piece of an answer in
-/// whole: more would only let an engine run ahead of its caller.
-const MAX_BUFFER_BYTES: usize = 64 << 10;
-
-/// Connections of callers on one core. Beyond it, new ones wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 16_384;
 
 /// How often idle connections to engines are looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
@@ -71,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) pool: Option<PoolId>,
     pub(crate) auth_config: AuthConfig,
     pub(crate) max_request_bytes: usize,
+    pub(crate) places: Places,
+    pub(crate) proxies: Proxies,
     pub(crate) grace: Duration,
     pub(crate) tls: Option<TlsAcceptor>,
     /// No new requests; those in progress go on.
@@ -115,6 +105,7 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
         access_log: shared.access_log,
         metrics: Arc::clone(&shared.metrics),
         clock: shared.clock,
+        proxies: shared.proxies,
     });
     pipeline.open_stores();
     let chores = tokio::task::spawn_local(chores(Rc::downgrade(&pipeline), pool));
@@ -125,7 +116,10 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
         let peers = Rc::clone(&peers);
         async move { peers.look_after().await }
     });
-    accept(&listener, shared.tls.as_ref(), &pipeline, &connections, &peers, &shared.stop).await;
+    let door =
+        Door { places: shared.places, tls: shared.tls, pipeline: Rc::clone(&pipeline), stop: shared.stop };
+    door.accept(&listener, &connections, &peers).await;
+    drop(door);
 
     // No more connections are taken; the kernel sends new ones to whoever listens now.
     drop(listener);
@@ -152,117 +146,94 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn accept(
-    listener: &tokio::net::TcpListener,
-    tls: Option<&TlsAcceptor>,
-    pipeline: &Rc<Pipeline>,
-    connections: &TaskTracker,
-    peers: &Peers,
-    stop: &CancellationToken,
-) {
-    /// After running out of file descriptors, time for some to be closed.
-    const PAUSE: Duration = Duration::from_millis(50);
-    loop {
-        if connections.len() >= MAX_CONNECTIONS {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(PAUSE) => continue,
-            }
-        }
-        let stream = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!("a connection could not be accepted: {error}");
-                    tokio::time::sleep(PAUSE).await;
+/// Where callers come in.
+struct Door {
+    places: Places,
+    tls: Option<TlsAcceptor>,
+    pipeline: Rc<Pipeline>,
+    stop: CancellationToken,
+}
+
+impl Door {
+    async fn accept(&self, listener: &tokio::net::TcpListener, connections: &TaskTracker, peers: &Peers) {
+        /// After running out of file descriptors, time for some to be closed.
+        const PAUSE: Duration = Duration::from_millis(50);
+        loop {
+            let (stream, address) = tokio::select! {
+                () = self.stop.cancelled() => return,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, address)) => (stream, address.ip().to_canonical()),
+                    Err(error) => {
+                        tracing::warn!("a connection could not be accepted: {error}");
+                        tokio::time::sleep(PAUSE).await;
+                        continue;
+                    }
+                },
+            };
+            // A proxy has the callers of many.
+            let client = Some(address).filter(|address| !self.pipeline.proxies.has(*address));
+            let place = match self.places.take(client) {
+                Ok(place) => place,
+                Err(full) => {
+                    self.pipeline.metrics.connections_refused.inc();
+                    if self.tls.is_none() {
+                        turn_away(&stream, full);
+                    }
                     continue;
                 }
-            },
-        };
-        // Else the last piece of a stream waits for the caller's delayed acknowledgement, up to 40 ms.
-        let _ = stream.set_nodelay(true);
-        let Ok(peer) = peers.enter(&stream) else { continue };
-        let pipeline = Rc::clone(pipeline);
-        match tls.cloned() {
-            None => {
-                connections.spawn_local(connection(stream, peer, pipeline));
-            }
-            Some(tls) => {
-                connections.spawn_local(async move {
-                    // Who speaks no TLS, or too slowly, is nobody's caller.
-                    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-                        connection(stream, peer, pipeline).await;
-                    }
-                });
+            };
+            // Else the last piece of a stream waits for the caller's delayed acknowledgement, up to 40 ms.
+            let _ = stream.set_nodelay(true);
+            let Ok(peer) = peers.enter(&stream) else { continue };
+            let pipeline = Rc::clone(&self.pipeline);
+            match self.tls.clone() {
+                None => {
+                    connections.spawn_local(async move {
+                        connection::serve_http1(stream, peer, address, pipeline).await;
+                        drop(place);
+                    });
+                }
+                Some(tls) => {
+                    connections.spawn_local(over_tls(stream, tls, peer, address, pipeline, place));
+                }
             }
         }
     }
 }
 
-async fn connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+async fn over_tls(
+    stream: TcpStream,
+    tls: TlsAcceptor,
     peer: Peer,
+    address: IpAddr,
     pipeline: Rc<Pipeline>,
+    _place: Place,
 ) {
-    let _counted = Counted::new(&pipeline.metrics);
-    let refuse = {
-        let pipeline = Rc::clone(&pipeline);
-        move |fault| pipeline.refuse_unread(fault)
+    // Who speaks no TLS, or too slowly, is nobody's caller.
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await else { return };
+    if stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
+        connection::serve_http2(stream, peer, address, pipeline).await;
+    } else {
+        connection::serve_http1(stream, peer, address, pipeline).await;
+    }
+}
+
+/// Says why, as far as the socket takes it at once: whoever comes in crowds gets no more of our time. Over TLS there is
+/// nobody to say it to before the handshake, which is what costs.
+fn turn_away(stream: &TcpStream, full: Full) {
+    let answer: &[u8] = match full {
+        Full::Overall => {
+            b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 53\r\n\r\n\
+              The gateway has as many connections as it may have.\r\n"
+        }
+        Full::Client => {
+            b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 57\r\n\r\n\
+              There are as many connections of yours as there may be.\r\n"
+        }
     };
-    let front = Front::new(stream, peer.clone(), refuse);
-    let given = front.given();
-    let service = service_fn(|request| {
-        let pipeline = Rc::clone(&pipeline);
-        let in_progress = peer.begin();
-        let given = given.clone();
-        async move {
-            let answer = pipeline.serve(request, Some(&given)).await;
-            Ok::<_, Infallible>(answer.map(|body| body.counted(in_progress)))
-        }
-    });
-    let connection = http1::Builder::new()
-        // `Peers` looks after that.
-        .header_read_timeout(None)
-        .max_buf_size(MAX_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(front), service);
-    let mut connection = pin!(connection);
-    let mut is_leaving = false;
-    poll_fn(|context| {
-        match peer.fate(context) {
-            Fate::Stay => {}
-            Fate::Leave if is_leaving => {}
-            Fate::Leave => {
-                is_leaving = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            Fate::Gone => return Poll::Ready(()),
-        }
-        // How a caller's connection ends is no event of ours: its requests tell their own story.
-        let polled = connection.as_mut().poll(context).map(drop);
-        if polled.is_pending() && given.is_last() && !is_leaving {
-            is_leaving = true;
-            connection.as_mut().graceful_shutdown();
-            return connection.as_mut().poll(context).map(drop);
-        }
-        polled
-    })
-    .await;
-}
-
-struct Counted(prometheus_client::metrics::gauge::Gauge);
-
-impl Counted {
-    fn new(metrics: &Metrics) -> Self {
-        metrics.connections.inc();
-        Self(metrics.connections.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
+    // To close with bytes unread would reset the connection, and take the answer with it.
+    let _ = stream.try_read(&mut [0; 4096]);
+    let _ = stream.try_write(answer);
 }
 
 /// What has to be done now and then on this core. It ends with the pipeline, and does not keep it.

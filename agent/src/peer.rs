@@ -66,6 +66,8 @@ pub(crate) struct Peer(Rc<Shared>);
 #[derive(Debug)]
 struct Shared {
     socket: OwnedFd,
+    /// Many requests share the connection, by HTTP/2: what breaks one off is no business of the socket.
+    has_streams: Cell<bool>,
     in_progress: Cell<usize>,
     /// Requests whose answers are out.
     answered: Cell<u64>,
@@ -107,6 +109,7 @@ impl Peers {
         let _ = set_tcp_user_timeout(socket, SLOWEST_READ.as_millis().try_into().unwrap_or(u32::MAX));
         let shared = Rc::new(Shared {
             socket: socket.as_fd().try_clone_to_owned()?,
+            has_streams: Cell::new(false),
             in_progress: Cell::new(0),
             answered: Cell::new(0),
             wait: Cell::new(Wait::Idle),
@@ -176,6 +179,11 @@ impl Peer {
         if self.0.wait.get() != Wait::Head {
             self.0.wait(Wait::Head);
         }
+    }
+
+    /// It speaks HTTP/2.
+    pub(crate) fn has_streams(&self) {
+        self.0.has_streams.set(true);
     }
 
     /// All is said; the caller is to close.
@@ -253,7 +261,9 @@ impl Shared {
 impl InProgress {
     /// The answer breaks off.
     pub(crate) fn break_off(&self) {
-        self.peer.break_off();
+        if !self.peer.has_streams.get() {
+            self.peer.break_off();
+        }
     }
 
     /// The caller was given a piece of the answer; or else asked for one that is not there yet.

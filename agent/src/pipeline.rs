@@ -6,6 +6,7 @@ use crate::{
     answer::AnswerBody,
     ask::{self, Ask, BodyBudget, BodyFault, Classified, Dialect, Operation, classify, dialect_of},
     authorize::{authorize, visible_models},
+    callers::Proxies,
     clock::Clock,
     forward::{Forwarder, headers},
     front::{self, Fault, Given},
@@ -24,7 +25,7 @@ use attach_proto::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use std::{rc::Rc, sync::Arc};
+use std::{net::IpAddr, rc::Rc, sync::Arc};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -65,14 +66,29 @@ pub(crate) struct Pipeline {
     pub(crate) access_log: AccessLog,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
+    pub(crate) proxies: Proxies,
+}
+
+/// How a request came.
+pub(crate) struct Arrival {
+    /// The other end of the connection.
+    pub(crate) address: IpAddr,
+    /// What the front handed on; HTTP/2 has none.
+    pub(crate) given: Option<Given>,
 }
 
 /// What is known of a request when it is refused.
-#[derive(Default)]
 struct Known {
+    client: IpAddr,
     principal: Option<Rc<Principal>>,
     operation: Option<Operation>,
     model: Option<ModelName>,
+}
+
+impl Known {
+    fn of(client: IpAddr) -> Self {
+        Self { client, principal: None, operation: None, model: None }
+    }
 }
 
 impl Pipeline {
@@ -82,16 +98,14 @@ impl Pipeline {
         self.admitter.open_stores(&snapshot);
     }
 
-    /// Answers a request, one way or the other. `given` is what the front handed on, where there is one.
-    pub(crate) async fn serve(
-        &self,
-        request: Request<Incoming>,
-        given: Option<&Given>,
-    ) -> Response<AnswerBody> {
+    /// Answers a request, one way or the other.
+    pub(crate) async fn serve(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<AnswerBody> {
+        let given = arrival.given.as_ref();
         let request_id = RequestId::of(request.headers());
+        let mut known = Known::of(self.proxies.client(arrival.address, request.headers()));
         if let Err(fault) = front::check(&request, given) {
             let dialect = dialect_of(request.uri().path());
-            let mut response = self.refuse(&fault.into(), dialect, &request_id, &Known::default());
+            let mut response = self.refuse(&fault.into(), dialect, &request_id, &known);
             if given.is_none() {
                 // HTTP/2 has no such header; a stream is all that ends.
                 response.headers_mut().remove(header::CONNECTION);
@@ -103,7 +117,6 @@ impl Pipeline {
             return response;
         }
         let dialect = dialect_of(request.uri().path());
-        let mut known = Known::default();
         match self.answer(request, &request_id, &mut known).await {
             Ok(mut response) => {
                 response.headers_mut().insert(headers::X_REQUEST_ID, request_id.value);
@@ -120,10 +133,10 @@ impl Pipeline {
     }
 
     /// The bytes that answer what hyper never got to see. Whose dialect it is can't be told.
-    pub(crate) fn refuse_unread(&self, fault: Fault) -> Vec<u8> {
+    pub(crate) fn refuse_unread(&self, fault: Fault, address: IpAddr) -> Vec<u8> {
         let refusal = Refusal::Front(fault);
         let request_id = RequestId::of(&HeaderMap::new());
-        let response = self.refuse(&refusal, Dialect::OpenAi, &request_id, &Known::default());
+        let response = self.refuse(&refusal, Dialect::OpenAi, &request_id, &Known::of(address));
         let body = refusal.body(Dialect::OpenAi, &request_id.text);
         let mut bytes =
             format!("HTTP/1.1 {}\r\ncontent-length: {}\r\n", refusal.status(), body.len()).into_bytes();
@@ -174,6 +187,7 @@ impl Pipeline {
         }
 
         let mut ticket = self.admitter.admit(grant, Rc::clone(&request_id.text)).await?;
+        ticket.came_from(known.client);
         let standing = ticket.take_standing();
         let model = ticket.ask().model().cloned();
 
@@ -216,6 +230,7 @@ impl Pipeline {
         self.access_log.refused(&RefusedRequest {
             time: self.clock.now(),
             request_id: &request_id.text,
+            client: known.client,
             principal: known.principal.as_deref(),
             operation: known.operation.map(Operation::name),
             model: known.model.as_ref().map(ModelName::as_str),

@@ -14,6 +14,9 @@ use tokio_rustls::TlsAcceptor;
 /// How long a caller may take for the handshake: two round trips of a bad mobile link, many times over.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// What a caller asks for in the handshake to speak HTTP/2 (RFC 9113 section 3.2). There is no other way to it.
+pub(crate) const HTTP2: &[u8] = b"h2";
+
 /// Where certificate chain and key are, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TlsFiles {
@@ -34,7 +37,7 @@ pub(crate) enum TlsError {
 }
 
 impl TlsFiles {
-    /// Reads both, for TLS 1.2 and 1.3 with HTTP/1.1.
+    /// Reads both, for TLS 1.2 and 1.3 with HTTP/2 or HTTP/1.1.
     pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
         let chain = certificates(&self.certificate)?;
         let key = PrivateKeyDer::from_pem_file(&self.key)
@@ -47,7 +50,7 @@ impl TlsFiles {
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .map_err(mismatch)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }

@@ -5,6 +5,7 @@ mod explain;
 mod join;
 
 use crate::{
+    callers::parse_net,
     clock::Clock,
     enrolment::is_enrolled,
     settings::{Environment, InvalidSettings, Settings},
@@ -12,6 +13,7 @@ use crate::{
     usage::{self, UsageArgs},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
 use std::{
     io::{self, Write as _},
     net::IpAddr,
@@ -59,6 +61,7 @@ wins over .env):
   WINDOW                 length of that window in seconds (60)
   REDIS_URL              share limits between gateways: redis://host:port
   MAX_REQUEST_BYTES      largest request body (33554432)
+  TRUSTED_PROXIES        as --trusted-proxies
   AUTH0_DOMAIN, AUTH0_CLIENT  shown to browser front ends at /auth/config
   ATTACH_JOIN            what to join with, for `attach-gateway join` without an argument
   RUST_LOG               what is logged on standard error (info); the access log goes to standard output";
@@ -85,6 +88,12 @@ pub(crate) enum Command {
         state: PathBuf,
     },
 }
+
+/// Each takes some 20 KiB while it is idle, and two file descriptors: a third of a gigabyte in all.
+const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+
+/// A quarter of all, so that it takes more than one to keep all others out. An office behind one address has room.
+const MAX_CONNECTIONS_PER_CLIENT: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
 /// In the working directory, beside `.env`.
 pub(crate) const DEFAULT_STATE: &str = ".attach";
@@ -128,6 +137,16 @@ pub(crate) struct ServeArgs {
     /// Threads that serve requests [default: one for each core]
     #[arg(long)]
     pub(crate) workers: Option<NonZeroUsize>,
+    /// Connections of callers at a time; who comes beyond it is told so and let go
+    #[arg(long, value_name = "COUNT", default_value_t = MAX_CONNECTIONS)]
+    pub(crate) max_connections: NonZeroUsize,
+    /// Connections of one client at a time: one address, or one /64 network of IPv6. Not for --trusted-proxies
+    #[arg(long, value_name = "COUNT", default_value_t = MAX_CONNECTIONS_PER_CLIENT)]
+    pub(crate) max_connections_per_client: NonZeroUsize,
+    /// Networks of proxies that are believed when they say for whom they call (X-Forwarded-For, Forwarded), for the access
+    /// log
+    #[arg(long, value_name = "CIDR,…", value_delimiter = ',', value_parser = parse_net)]
+    pub(crate) trusted_proxies: Vec<IpNet>,
     /// Where the access log goes, a JSON line for each request
     #[arg(long, value_name = "WHERE", default_value = "stdout")]
     pub(crate) access_log: AccessLogTo,

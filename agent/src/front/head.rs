@@ -18,14 +18,14 @@ pub(super) const METHODS: [&[u8]; 7] = [b"GET", b"POST", b"HEAD", b"OPTIONS", b"
 
 /// How the end of the body is found (RFC 9112 section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub(super) enum Framing {
     Length(u64),
     Chunked,
 }
 
 /// What was asked, in the few bytes that tell it from every other request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(super) struct Asked {
     /// A hash of method and target.
     pub(super) line: u64,
     pub(super) framing: Framing,

@@ -7,12 +7,14 @@
 //!
 //! * [`Front`] stands between the socket and hyper: [`head`] reads heads, [`body`] follows bodies. What fails there is
 //!   answered without hyper, and the connection closes.
+//! * [`Frames`] counts the frames of HTTP/2, where hyper reads alone: that protocol leaves no doubt about where a request ends.
 //! * [`check`] judges the request that hyper made of it, or that came by HTTP/2: host, path, and what else a header
 //!   could be misused for. What fails there is refused as any other request.
 
 mod body;
 mod chunks;
 mod fault;
+mod frames;
 mod head;
 mod host;
 mod path;
@@ -22,6 +24,6 @@ mod stream;
 mod tests;
 
 pub(crate) use fault::Fault;
-pub(crate) use head::Asked;
+pub(crate) use frames::Frames;
 pub(crate) use request::check;
 pub(crate) use stream::{Front, Given};

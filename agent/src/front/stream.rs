@@ -1,6 +1,10 @@
 //! The socket as hyper sees it: nothing but requests that can be read in one way, one at a time.
 
-use super::{Asked, Fault, body::Body, head::HeadScan};
+use super::{
+    Fault,
+    body::Body,
+    head::{Asked, HeadScan},
+};
 use crate::peer::Peer;
 use foldhash::fast::RandomState;
 use http::Request;

@@ -1,8 +1,8 @@
 use super::{
-    Asked, Fault,
+    Fault,
     body::Body,
     chunks::Chunks,
-    head::{Framing, HeadScan},
+    head::{Asked, Framing, HeadScan},
     host::is_host,
     path,
 };

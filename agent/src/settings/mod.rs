@@ -4,6 +4,7 @@
 //! the same `v1::Bundle` that a file or the control plane would give ([`bundle`]), so that there is one converter.
 
 mod bundle;
+mod edge;
 mod engine;
 mod environment;
 mod incumbent;
@@ -13,6 +14,7 @@ pub(crate) use bundle::{BundleOrigin, Host, LocalOrigin, complete};
 pub(crate) use environment::Environment;
 
 use crate::{
+    callers::{Places, Proxies},
     cli::{AccessLogTo, ServeArgs},
     tls::TlsFiles,
 };
@@ -39,6 +41,8 @@ pub(crate) struct Settings {
     /// How long open answers may go on after a signal to stop.
     pub(crate) grace: Duration,
     pub(crate) max_request_bytes: usize,
+    pub(crate) places: Places,
+    pub(crate) proxies: Proxies,
     pub(crate) access_log: AccessLogTo,
     pub(crate) origin: BundleOrigin,
     pub(crate) auth_config: AuthConfig,
@@ -119,6 +123,7 @@ impl Settings {
                 DEFAULT_MAX_REQUEST_BYTES
             }),
         };
+        let proxies = edge::proxies(args, environment, &mut problems);
         let tls = tls_files(args, &mut problems);
         let origin = bundle::origin(args, environment, is_enrolled, &mut problems);
         match (origin, problems.is_empty()) {
@@ -130,6 +135,8 @@ impl Settings {
                 workers: workers(args),
                 grace: Duration::from_secs(args.grace),
                 max_request_bytes,
+                places: Places::new(args.max_connections.get(), args.max_connections_per_client.get()),
+                proxies,
                 access_log: args.access_log,
                 origin,
                 auth_config: AuthConfig {

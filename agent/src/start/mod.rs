@@ -93,6 +93,8 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
         pool,
         auth_config: settings.auth_config.clone(),
         max_request_bytes: settings.max_request_bytes,
+        places: settings.places.clone(),
+        proxies: settings.proxies.clone(),
         grace: settings.grace,
         tls,
         stop: stop.clone(),
