@@ -45,11 +45,10 @@ impl Body for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Interrupted>>> {
         let this = self.get_mut();
-        let body = match &mut this.content {
-            Content::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Content::Stream(body) => body,
+        let frame = match &mut this.content {
+            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Stream(body) => Pin::new(body.as_mut()).poll_frame(context),
         };
-        let frame = Pin::new(body.as_mut()).poll_frame(context);
         if let Some(in_progress) = &mut this.in_progress {
             match &frame {
                 Poll::Ready(Some(Err(_))) => in_progress.break_off(),

@@ -1,14 +1,22 @@
 //! The whole-system tests, a module for each promise.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and prints what it measured or skipped"
+)]
 
 mod bad_input;
 mod chunking;
+mod connections;
 mod durability;
 mod ends;
 mod engines;
 mod first_commands;
 mod hostile_http;
+mod http2;
 mod identity;
 mod layering;
 mod limits;
