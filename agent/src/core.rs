@@ -10,6 +10,7 @@ use crate::{
     callers::{Full, Place, Places, Proxies},
     clock::Clock,
     connection,
+    cors::Cors,
     forward::{Forwarder, Pool},
     identify::{Identifier, Issuers},
     metrics::Metrics,
@@ -61,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) max_request_bytes: usize,
     pub(crate) places: Places,
     pub(crate) proxies: Proxies,
+    pub(crate) cors: Cors,
     pub(crate) grace: Duration,
     pub(crate) tls: Option<TlsAcceptor>,
     /// No new requests; those in progress go on.
@@ -106,6 +108,7 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
         metrics: Arc::clone(&shared.metrics),
         clock: shared.clock,
         proxies: shared.proxies,
+        cors: shared.cors,
     });
     pipeline.open_stores();
     let chores = tokio::task::spawn_local(chores(Rc::downgrade(&pipeline), pool));

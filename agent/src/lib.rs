@@ -29,6 +29,7 @@ mod clock;
 mod connection;
 mod control_plane;
 mod core;
+mod cors;
 mod decisions;
 mod dial;
 mod enrolment;

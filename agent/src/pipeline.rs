@@ -8,6 +8,7 @@ use crate::{
     authorize::{authorize, visible_models},
     callers::Proxies,
     clock::Clock,
+    cors::Cors,
     forward::{Forwarder, headers},
     front::{self, Fault, Given},
     identify::{Identifier, Principal},
@@ -32,6 +33,9 @@ use uuid::Uuid;
 const X_LLM_MODEL: HeaderName = HeaderName::from_static("x-llm-model");
 const X_TOKENS_IN: HeaderName = HeaderName::from_static("x-tokens-in");
 const X_TOKENS_OUT: HeaderName = HeaderName::from_static("x-tokens-out");
+
+/// Tells nginx, and those that took it over from there, to pass on what comes when it comes.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// By kind of measure: the amount, what remains of it, and when it is whole again.
 const RATE_LIMITS: [(&[Measure], [HeaderName; 3]); 2] = [
@@ -67,6 +71,7 @@ pub(crate) struct Pipeline {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
     pub(crate) proxies: Proxies,
+    pub(crate) cors: Cors,
 }
 
 /// How a request came.
@@ -100,6 +105,16 @@ impl Pipeline {
 
     /// Answers a request, one way or the other.
     pub(crate) async fn serve(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<AnswerBody> {
+        if self.cors.is_off() {
+            return self.serve_caller(request, arrival).await;
+        }
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let mut response = self.serve_caller(request, arrival).await;
+        self.cors.mark(origin.as_ref(), response.headers_mut());
+        response
+    }
+
+    async fn serve_caller(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<AnswerBody> {
         let given = arrival.given.as_ref();
         let request_id = RequestId::of(request.headers());
         let mut known = Known::of(self.proxies.client(arrival.address, request.headers()));
@@ -112,7 +127,8 @@ impl Pipeline {
             }
             return response;
         }
-        if let Some(mut response) = self.own_routes.public(&request) {
+        if let Some(mut response) = self.cors.preflight(&request).or_else(|| self.own_routes.public(&request))
+        {
             response.headers_mut().insert(headers::X_REQUEST_ID, request_id.value);
             return response;
         }
@@ -200,7 +216,9 @@ impl Pipeline {
                 respond(head.status, headers, AnswerBody::whole(body))
             }
             Collected::Passing { head, body } => {
-                respond(head.status, headers::towards_caller(&head.headers), AnswerBody::stream(body))
+                let mut headers = headers::towards_caller(&head.headers);
+                headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+                respond(head.status, headers, AnswerBody::stream(body))
             }
         };
         let headers = response.headers_mut();

@@ -43,6 +43,7 @@ const ORDER: &[&str] = &[
     "access_log",
     "metrics",
     "answer",
+    "cors",
     "own_routes",
     "settle",
     "pipeline",

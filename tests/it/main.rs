@@ -9,8 +9,10 @@
 )]
 
 mod bad_input;
+mod behind_nginx;
 mod chunking;
 mod connections;
+mod cors;
 mod durability;
 mod ends;
 mod engines;

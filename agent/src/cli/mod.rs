@@ -61,7 +61,7 @@ wins over .env):
   WINDOW                 length of that window in seconds (60)
   REDIS_URL              share limits between gateways: redis://host:port
   MAX_REQUEST_BYTES      largest request body (33554432)
-  TRUSTED_PROXIES        as --trusted-proxies
+  TRUSTED_PROXIES, CORS_ORIGINS  as --trusted-proxies, --cors-origins
   AUTH0_DOMAIN, AUTH0_CLIENT  shown to browser front ends at /auth/config
   ATTACH_JOIN            what to join with, for `attach-gateway join` without an argument
   RUST_LOG               what is logged on standard error (info); the access log goes to standard output";
@@ -147,6 +147,9 @@ pub(crate) struct ServeArgs {
     /// log
     #[arg(long, value_name = "CIDR,…", value_delimiter = ',', value_parser = parse_net)]
     pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Origins of pages that may call from a browser; * for all
+    #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
+    pub(crate) cors_origins: Vec<String>,
     /// Where the access log goes, a JSON line for each request
     #[arg(long, value_name = "WHERE", default_value = "stdout")]
     pub(crate) access_log: AccessLogTo,

@@ -64,6 +64,9 @@ const OURS: [HeaderName; 5] = [
     HeaderName::from_static("x-tokens-out"),
 ];
 
+/// Which pages may read an answer is the gateway's to say; an engine says it of itself, often to all.
+const CORS_PREFIX: &str = "access-control-";
+
 /// Characters of the session id that existing engines behind Attach Gateway know.
 const SESSION_CHARACTERS: usize = 16;
 
@@ -95,7 +98,7 @@ pub(crate) fn towards_caller(from_engine: &HeaderMap) -> HeaderMap {
     let listed = connection_listed(from_engine);
     let mut headers = HeaderMap::with_capacity(from_engine.len() + 8);
     for (name, value) in from_engine {
-        if crosses(name, &listed) && !OURS.contains(name) {
+        if crosses(name, &listed) && !OURS.contains(name) && !name.as_str().starts_with(CORS_PREFIX) {
             headers.append(name, value.clone());
         }
     }

@@ -16,6 +16,7 @@ pub(crate) use environment::Environment;
 use crate::{
     callers::{Places, Proxies},
     cli::{AccessLogTo, ServeArgs},
+    cors::Cors,
     tls::TlsFiles,
 };
 use std::{
@@ -43,6 +44,7 @@ pub(crate) struct Settings {
     pub(crate) max_request_bytes: usize,
     pub(crate) places: Places,
     pub(crate) proxies: Proxies,
+    pub(crate) cors: Cors,
     pub(crate) access_log: AccessLogTo,
     pub(crate) origin: BundleOrigin,
     pub(crate) auth_config: AuthConfig,
@@ -124,6 +126,7 @@ impl Settings {
             }),
         };
         let proxies = edge::proxies(args, environment, &mut problems);
+        let cors = edge::cors(args, environment, &mut problems);
         let tls = tls_files(args, &mut problems);
         let origin = bundle::origin(args, environment, is_enrolled, &mut problems);
         match (origin, problems.is_empty()) {
@@ -137,6 +140,7 @@ impl Settings {
                 max_request_bytes,
                 places: Places::new(args.max_connections.get(), args.max_connections_per_client.get()),
                 proxies,
+                cors,
                 access_log: args.access_log,
                 origin,
                 auth_config: AuthConfig {

@@ -95,6 +95,7 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
         max_request_bytes: settings.max_request_bytes,
         places: settings.places.clone(),
         proxies: settings.proxies.clone(),
+        cors: settings.cors.clone(),
         grace: settings.grace,
         tls,
         stop: stop.clone(),
