@@ -1,6 +1,7 @@
 //! The body of an answer to a caller: whole, or as it comes.
 
 use crate::{
+    load::InHand,
     meter::{Interrupted, MeteredBody},
     peer::InProgress,
 };
@@ -15,6 +16,8 @@ pub(crate) struct AnswerBody {
     content: Content,
     /// Its request is in progress for as long as the body lives.
     in_progress: Option<InProgress>,
+    /// As long, the gateway has it in hand.
+    _in_hand: Option<InHand>,
 }
 
 enum Content {
@@ -24,15 +27,23 @@ enum Content {
 
 impl AnswerBody {
     pub(crate) fn whole(bytes: Bytes) -> Self {
-        Self { content: Content::Whole((!bytes.is_empty()).then_some(bytes)), in_progress: None }
+        Self {
+            content: Content::Whole((!bytes.is_empty()).then_some(bytes)),
+            in_progress: None,
+            _in_hand: None,
+        }
     }
 
     pub(crate) fn stream(body: Box<MeteredBody>) -> Self {
-        Self { content: Content::Stream(body), in_progress: None }
+        Self { content: Content::Stream(body), in_progress: None, _in_hand: None }
     }
 
     pub(crate) fn counted(self, in_progress: InProgress) -> Self {
         Self { in_progress: Some(in_progress), ..self }
+    }
+
+    pub(crate) fn held(self, in_hand: InHand) -> Self {
+        Self { _in_hand: Some(in_hand), ..self }
     }
 }
 

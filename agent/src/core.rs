@@ -13,6 +13,7 @@ use crate::{
     cors::Cors,
     forward::{Forwarder, Pool},
     identify::{Identifier, Issuers},
+    load::{CoreLoad, Load},
     metrics::Metrics,
     own_routes::OwnRoutes,
     peer::{Fate, Peer, Peers},
@@ -63,6 +64,7 @@ pub(crate) struct Shared {
     pub(crate) places: Places,
     pub(crate) proxies: Proxies,
     pub(crate) cors: Cors,
+    pub(crate) load: Load,
     pub(crate) grace: Duration,
     pub(crate) tls: Option<TlsAcceptor>,
     /// No new requests; those in progress go on.
@@ -109,6 +111,7 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
         clock: shared.clock,
         proxies: shared.proxies,
         cors: shared.cors,
+        load: CoreLoad::new(shared.load),
     });
     pipeline.open_stores();
     let chores = tokio::task::spawn_local(chores(Rc::downgrade(&pipeline), pool));
@@ -245,6 +248,7 @@ async fn chores(pipeline: Weak<Pipeline>, pool: Pool) {
         tokio::time::sleep(SWEEP_EVERY).await;
         pool.sweep();
         let Some(pipeline) = pipeline.upgrade() else { return };
+        pipeline.load.look();
         pipeline.open_stores();
         pipeline.metrics.settlements_lost.inc_by(pipeline.admitter.newly_lost());
         pipeline.admitter.renew_if_due().await;

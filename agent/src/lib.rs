@@ -39,6 +39,7 @@ mod front;
 mod identify;
 mod json_edit;
 mod listen;
+mod load;
 mod managed;
 mod meter;
 mod metrics;

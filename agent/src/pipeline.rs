@@ -12,6 +12,7 @@ use crate::{
     forward::{Forwarder, headers},
     front::{self, Fault, Given},
     identify::{Identifier, Principal},
+    load::{CoreLoad, Overload},
     meter::{self, Collected},
     metrics::Metrics,
     own_routes::OwnRoutes,
@@ -25,6 +26,7 @@ use attach_proto::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use std::{net::IpAddr, rc::Rc, sync::Arc};
 use tokio::sync::watch;
@@ -72,6 +74,7 @@ pub(crate) struct Pipeline {
     pub(crate) clock: Clock,
     pub(crate) proxies: Proxies,
     pub(crate) cors: Cors,
+    pub(crate) load: CoreLoad,
 }
 
 /// How a request came.
@@ -135,6 +138,9 @@ impl Pipeline {
         let dialect = dialect_of(request.uri().path());
         match self.answer(request, &request_id, &mut known).await {
             Ok(mut response) => {
+                if given.is_some() && !self.load.keeps_connections() {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 response.headers_mut().insert(headers::X_REQUEST_ID, request_id.value);
                 response
             }
@@ -173,6 +179,7 @@ impl Pipeline {
         request_id: &RequestId,
         known: &mut Known,
     ) -> Result<Response<AnswerBody>, Refusal> {
+        let mut in_hand = self.load.take()?;
         // One snapshot from here to the end: a reload can't split a request.
         let snapshot = Arc::clone(&self.snapshots.borrow());
         let (head, body) = request.into_parts();
@@ -187,6 +194,14 @@ impl Pipeline {
         // Before the body is read, so that strangers can't make us hold any.
         let principal = self.identifier.identify(&head.headers, &snapshot).await?;
         known.principal = Some(Rc::clone(&principal));
+        let is_alone = snapshot.bundle().tenants.len() <= 1;
+        self.load.belongs_to(&mut in_hand, &principal.tenant, is_alone)?;
+        if classified.route.operation.is_metered() && self.forwarder.is_full(&snapshot) {
+            return Err(Overload::Engines.into());
+        }
+        if !self.load.takes_body(body.size_hint().exact()) {
+            return Err(Overload::Memory.into());
+        }
 
         let ask = self.read(classified, body).await?;
         known.model = ask.model().cloned();
@@ -226,7 +241,7 @@ impl Pipeline {
         if let Some(value) = model.and_then(|model| HeaderValue::try_from(model.as_str()).ok()) {
             headers.insert(X_LLM_MODEL, value);
         }
-        Ok(response)
+        Ok(response.map(|body| body.held(in_hand)))
     }
 
     async fn read(&self, classified: Classified, body: Incoming) -> Result<Box<Ask>, Refusal> {

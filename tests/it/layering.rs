@@ -17,6 +17,7 @@ const ORDER: &[&str] = &[
     "json_edit",
     "roots",
     "callers",
+    "load",
     "peer",
     "front",
     "tls",

@@ -6,6 +6,6 @@ mod read;
 mod rewrite;
 mod route;
 
-pub(crate) use body::{BodyBudget, BodyFault, collect};
+pub(crate) use body::{BodyBudget, BodyFault, collect, memory};
 pub(crate) use read::{Ask, AskFault, read, read_without_body};
 pub(crate) use route::{Classified, Dialect, Operation, RouteFault, classify, dialect_of};

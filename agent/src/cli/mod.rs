@@ -95,6 +95,9 @@ const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 /// A quarter of all, so that it takes more than one to keep all others out. An office behind one address has room.
 const MAX_CONNECTIONS_PER_CLIENT: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
+/// Half as many as connections. An engine has some hundred in hand at a time; this is for many engines, and for waits.
+const MAX_IN_PROGRESS: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
+
 /// In the working directory, beside `.env`.
 pub(crate) const DEFAULT_STATE: &str = ".attach";
 
@@ -143,6 +146,9 @@ pub(crate) struct ServeArgs {
     /// Connections of one client at a time: one address, or one /64 network of IPv6. Not for --trusted-proxies
     #[arg(long, value_name = "COUNT", default_value_t = MAX_CONNECTIONS_PER_CLIENT)]
     pub(crate) max_connections_per_client: NonZeroUsize,
+    /// Requests in progress at a time, of which one tenant among several may have half; more are answered 503 or 429
+    #[arg(long, value_name = "COUNT", default_value_t = MAX_IN_PROGRESS)]
+    pub(crate) max_in_progress: NonZeroUsize,
     /// Networks of proxies that are believed when they say for whom they call (X-Forwarded-For, Forwarded), for the access
     /// log
     #[arg(long, value_name = "CIDR,…", value_delimiter = ',', value_parser = parse_net)]

@@ -12,6 +12,7 @@ use crate::{
     forward::EngineFault,
     front::Fault,
     identify::IdentityFault,
+    load::Overload,
     route::NoRoute,
 };
 use http::{HeaderValue, StatusCode};
@@ -21,6 +22,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) enum Refusal {
     Front(Fault),
+    Overloaded(Overload),
     Route(RouteFault),
     Identity(IdentityFault),
     Body(BodyFault),
@@ -85,6 +87,15 @@ impl Refusal {
         use Blame::{Caller, Engine, Gateway, Issuer, QuotaStore};
         match self {
             Self::Front(fault) => front_line(*fault),
+            Self::Overloaded(Overload::Requests | Overload::Memory) => {
+                line(StatusCode::SERVICE_UNAVAILABLE, "overloaded", Gateway).retry(SOON)
+            }
+            Self::Overloaded(Overload::Tenant) => {
+                line(StatusCode::TOO_MANY_REQUESTS, "too_many_in_progress", Caller).retry(SOON)
+            }
+            Self::Overloaded(Overload::Engines) => {
+                line(StatusCode::SERVICE_UNAVAILABLE, "engine_busy", Engine).retry(SOON)
+            }
             Self::Route(RouteFault::Unknown) => line(StatusCode::NOT_FOUND, "unknown_route", Caller),
             Self::Route(RouteFault::Method(_)) => {
                 line(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", Caller)
@@ -246,6 +257,7 @@ macro_rules! from_stage {
 
 from_stage! {
     Fault => Front,
+    Overload => Overloaded,
     RouteFault => Route,
     IdentityFault => Identity,
     BodyFault => Body,

@@ -7,6 +7,7 @@ use crate::{
     authorize::Forbidden,
     forward::EngineFault,
     identify::IdentityFault,
+    load::Overload,
     route::NoRoute,
 };
 use attach_proto::bundle::{Measure, Permission};
@@ -27,7 +28,12 @@ impl Refusal {
             }
             Self::Identity(_) => "The access token or API key is not valid here, or no longer.".to_owned(),
             Self::Body(BodyFault::TooLarge { limit }) => format!("The body is larger than {limit} bytes."),
-            Self::Body(BodyFault::NoRoom) | Self::NotAdmitted(NotAdmitted::Overloaded) => {
+            Self::Overloaded(Overload::Tenant) => {
+                "As many requests of your organisation are in progress as may be; try again when one has ended.".to_owned()
+            }
+            Self::Overloaded(Overload::Requests | Overload::Memory)
+            | Self::Body(BodyFault::NoRoom)
+            | Self::NotAdmitted(NotAdmitted::Overloaded) => {
                 "The gateway has no room for this request at the moment; try again soon.".to_owned()
             }
             Self::Body(BodyFault::TooSlow) => "The body did not arrive in time.".to_owned(),
@@ -47,6 +53,7 @@ impl Refusal {
             Self::NotAdmitted(NotAdmitted::StoreUnavailable(_)) => {
                 "Limits can't be checked at the moment, so nothing is served; try again soon.".to_owned()
             }
+            Self::Overloaded(Overload::Engines) => "All engines are busy; try again soon.".to_owned(),
             Self::NoRoute(NoRoute::Busy) => {
                 "All engines with this model are busy; try again soon.".to_owned()
             }
@@ -72,6 +79,16 @@ impl Refusal {
                 None => self.message(),
             },
             Self::NotAdmitted(NotAdmitted::StoreUnavailable(fault)) => fault.to_string(),
+            Self::Overloaded(Overload::Requests) => {
+                "As many requests are in progress as --max-in-progress allows.".to_owned()
+            }
+            Self::Overloaded(Overload::Memory) => {
+                "Nearly all of the memory that this process may use is in use.".to_owned()
+            }
+            Self::Overloaded(Overload::Tenant) => {
+                "The tenant has half of all requests that --max-in-progress allows in progress.".to_owned()
+            }
+            Self::Overloaded(Overload::Engines) => "Every upstream is at its `max_in_flight`.".to_owned(),
             Self::Front(_)
             | Self::Route(_)
             | Self::Body(_)

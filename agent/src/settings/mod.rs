@@ -45,6 +45,7 @@ pub(crate) struct Settings {
     pub(crate) places: Places,
     pub(crate) proxies: Proxies,
     pub(crate) cors: Cors,
+    pub(crate) max_in_progress: usize,
     pub(crate) access_log: AccessLogTo,
     pub(crate) origin: BundleOrigin,
     pub(crate) auth_config: AuthConfig,
@@ -141,6 +142,7 @@ impl Settings {
                 places: Places::new(args.max_connections.get(), args.max_connections_per_client.get()),
                 proxies,
                 cors,
+                max_in_progress: args.max_in_progress.get(),
                 access_log: args.access_log,
                 origin,
                 auth_config: AuthConfig {
