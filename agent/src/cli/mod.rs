@@ -62,6 +62,7 @@ wins over .env):
   REDIS_URL              share limits between gateways: redis://host:port
   MAX_REQUEST_BYTES      largest request body (33554432)
   TRUSTED_PROXIES, CORS_ORIGINS  as --trusted-proxies, --cors-origins
+  JWKS_TTL               seconds after which an issuer's keys are renewed at the latest (600)
   AUTH0_DOMAIN, AUTH0_CLIENT  shown to browser front ends at /auth/config
   ATTACH_JOIN            what to join with, for `attach-gateway join` without an argument
   RUST_LOG               what is logged on standard error (info); the access log goes to standard output";

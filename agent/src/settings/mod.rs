@@ -46,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) proxies: Proxies,
     pub(crate) cors: Cors,
     pub(crate) max_in_progress: usize,
+    /// How old an issuer's keys may get before they are renewed.
+    pub(crate) jwks_ttl: Duration,
     pub(crate) access_log: AccessLogTo,
     pub(crate) origin: BundleOrigin,
     pub(crate) auth_config: AuthConfig,
@@ -128,6 +130,7 @@ impl Settings {
         };
         let proxies = edge::proxies(args, environment, &mut problems);
         let cors = edge::cors(args, environment, &mut problems);
+        let jwks_ttl = jwks_ttl(environment, &mut problems);
         let tls = tls_files(args, &mut problems);
         let origin = bundle::origin(args, environment, is_enrolled, &mut problems);
         match (origin, problems.is_empty()) {
@@ -143,6 +146,7 @@ impl Settings {
                 proxies,
                 cors,
                 max_in_progress: args.max_in_progress.get(),
+                jwks_ttl,
                 access_log: args.access_log,
                 origin,
                 auth_config: AuthConfig {
@@ -154,6 +158,25 @@ impl Settings {
             _ => Err(InvalidSettings(problems)),
         }
     }
+}
+
+fn jwks_ttl(environment: &Environment, problems: &mut Vec<Problem>) -> Duration {
+    /// As Attach Gateway and Envoy have it.
+    const USUAL: u64 = 600;
+    /// Not below the pause between two questions about an unknown key; a day is as long as keys are ever used.
+    const ALLOWED: std::ops::RangeInclusive<u64> = 30..=86_400;
+    let seconds = match environment.get("JWKS_TTL") {
+        None => USUAL,
+        Some(text) => text.parse().ok().filter(|seconds| ALLOWED.contains(seconds)).unwrap_or_else(|| {
+            problems.push(Problem::new(
+                "JWKS_TTL",
+                format!("is {text:?}, which is no number of seconds from 30 to 86400"),
+                format!("Set it to a number such as {USUAL}, or unset it."),
+            ));
+            USUAL
+        }),
+    };
+    Duration::from_secs(seconds)
 }
 
 fn admin_address(args: &ServeArgs) -> AdminAddress {
