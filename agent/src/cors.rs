@@ -3,9 +3,8 @@
 //! Credentials of a browser (cookies, client certificates) are never allowed: a page sends the token that it has, and one
 //! that has none gets nothing for its visitor's.
 
-use crate::answer::AnswerBody;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    HeaderMap, HeaderValue, Method, Request,
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
         ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
@@ -56,8 +55,8 @@ impl Cors {
         }
     }
 
-    /// Answers a browser that asks whether a page may call at all. It has no credential by then.
-    pub(crate) fn preflight<B>(&self, request: &Request<B>) -> Option<Response<AnswerBody>> {
+    /// The headers that answer a browser which asks whether a page may call at all. It has no credential by then.
+    pub(crate) fn preflight<B>(&self, request: &Request<B>) -> Option<HeaderMap> {
         let headers = request.headers();
         if request.method() != Method::OPTIONS
             || !headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
@@ -65,9 +64,7 @@ impl Cors {
         {
             return None;
         }
-        let mut response = Response::new(AnswerBody::whole(bytes::Bytes::new()));
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        let answer = response.headers_mut();
+        let mut answer = HeaderMap::new();
         answer.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
         answer.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE);
         // SDKs send a dozen of their own. None of them does more than the credential beside it.
@@ -75,7 +72,7 @@ impl Cors {
             answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
         }
         answer.append(VARY, HeaderValue::from_static("access-control-request-headers"));
-        Some(response)
+        Some(answer)
     }
 
     /// Lets the page read the answer, a refusal too: else its developer sees a network error in place of the reason.

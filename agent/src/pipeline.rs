@@ -130,8 +130,9 @@ impl Pipeline {
             }
             return response;
         }
-        if let Some(mut response) = self.cors.preflight(&request).or_else(|| self.own_routes.public(&request))
-        {
+        let preflight = |headers| respond(StatusCode::NO_CONTENT, headers, AnswerBody::whole(Bytes::new()));
+        let own = self.cors.preflight(&request).map(preflight).or_else(|| self.own_routes.public(&request));
+        if let Some(mut response) = own {
             response.headers_mut().insert(headers::X_REQUEST_ID, request_id.value);
             return response;
         }
