@@ -6,6 +6,7 @@ use crate::{
     metrics::Metrics,
     peer::{Fate, Peer},
     pipeline::{Arrival, Pipeline},
+    tls::ClientCertificate,
 };
 use http::{Request, Response};
 use hyper::{
@@ -21,6 +22,7 @@ use std::{
     net::IpAddr,
     pin::{Pin, pin},
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
 };
 use tokio::{
@@ -46,16 +48,24 @@ const MAX_RESET_STREAMS: usize = 32;
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 512 << 10;
 
+/// Who is at the other end.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) address: IpAddr,
+    /// That it presented in the handshake.
+    pub(crate) certificate: Option<Arc<ClientCertificate>>,
+}
+
 /// Serves one request after another.
 pub(crate) async fn serve_http1(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     peer: Peer,
-    address: IpAddr,
+    caller: Caller,
     pipeline: Rc<Pipeline>,
 ) {
     let _counted = Counted::new(&pipeline.metrics);
     let refuse = {
-        let pipeline = Rc::clone(&pipeline);
+        let (pipeline, address) = (Rc::clone(&pipeline), caller.address);
         move |fault| pipeline.refuse_unread(fault, address)
     };
     let front = Front::new(stream, peer.clone(), refuse);
@@ -64,7 +74,7 @@ pub(crate) async fn serve_http1(
         // `Peers` looks after that.
         .header_read_timeout(None)
         .max_buf_size(MAX_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(front), service(&pipeline, &peer, address, Some(given.clone())));
+        .serve_connection(TokioIo::new(front), service(&pipeline, &peer, caller, Some(given.clone())));
     let connection = pin!(connection);
     run(connection, &peer, || given.is_last()).await;
 }
@@ -73,7 +83,7 @@ pub(crate) async fn serve_http1(
 pub(crate) async fn serve_http2(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     peer: Peer,
-    address: IpAddr,
+    caller: Caller,
     pipeline: Rc<Pipeline>,
 ) {
     let _counted = Counted::new(&pipeline.metrics);
@@ -87,7 +97,7 @@ pub(crate) async fn serve_http2(
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buf_size(MAX_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(frames), service(&pipeline, &peer, address, None));
+        .serve_connection(TokioIo::new(frames), service(&pipeline, &peer, caller, None));
     let connection = pin!(connection);
     run(connection, &peer, || false).await;
 }
@@ -95,7 +105,7 @@ pub(crate) async fn serve_http2(
 fn service(
     pipeline: &Rc<Pipeline>,
     peer: &Peer,
-    address: IpAddr,
+    caller: Caller,
     given: Option<Given>,
 ) -> impl Service<
     Request<Incoming>,
@@ -104,10 +114,13 @@ fn service(
     Future = impl Future<Output = Result<Response<AnswerBody>, Infallible>> + 'static,
 > {
     let (pipeline, peer) = (Rc::clone(pipeline), peer.clone());
-    service_fn(move |request| {
+    service_fn(move |mut request: Request<Incoming>| {
+        if let Some(certificate) = &caller.certificate {
+            request.extensions_mut().insert(Arc::clone(certificate));
+        }
         let pipeline = Rc::clone(&pipeline);
         let in_progress = peer.begin();
-        let arrival = Arrival { address, given: given.clone() };
+        let arrival = Arrival { address: caller.address, given: given.clone() };
         async move {
             let answer = pipeline.serve(request, &arrival).await;
             Ok(answer.map(|body| body.counted(in_progress)))

@@ -9,10 +9,10 @@ use crate::{
     ask::BodyBudget,
     callers::{Full, Place, Places, Proxies},
     clock::Clock,
-    connection,
+    connection::{self, Caller},
     cors::Cors,
     forward::{Forwarder, Pool},
-    identify::{Identifier, Issuers},
+    identify::{Identifier, Issuers, UsedProofs},
     load::{CoreLoad, Load},
     metrics::Metrics,
     own_routes::OwnRoutes,
@@ -22,7 +22,7 @@ use crate::{
     settings::AuthConfig,
     settle::Settler,
     snapshot::Snapshot,
-    tls::{HANDSHAKE, HTTP2},
+    tls::{Acceptor, HTTP2, Secured},
     usage::SpoolHandle,
 };
 use attach_proto::id::{AgentId, PoolId};
@@ -38,7 +38,6 @@ use tokio::{
     sync::{mpsc, watch},
     task::LocalSet,
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How often idle connections to engines are looked through.
@@ -49,6 +48,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Shared {
     pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
     pub(crate) issuers: Arc<Issuers>,
+    pub(crate) used_proofs: Arc<UsedProofs>,
     pub(crate) local_store: Arc<LocalStore>,
     pub(crate) engines: Engines,
     pub(crate) bodies: BodyBudget,
@@ -66,7 +66,7 @@ pub(crate) struct Shared {
     pub(crate) cors: Cors,
     pub(crate) load: Load,
     pub(crate) grace: Duration,
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Acceptor>,
     /// No new requests; those in progress go on.
     pub(crate) stop: CancellationToken,
     /// Those in progress are cut off.
@@ -100,7 +100,7 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
     let pipeline = Rc::new(Pipeline {
         snapshots: shared.snapshots,
         own_routes: OwnRoutes::new(&shared.auth_config, Arc::clone(&shared.metrics)),
-        identifier: Identifier::new(shared.issuers, shared.clock.clone()),
+        identifier: Identifier::new(shared.issuers, shared.used_proofs, shared.clock.clone()),
         bodies: shared.bodies,
         max_request_bytes: shared.max_request_bytes,
         spool: shared.spool,
@@ -155,7 +155,7 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
 /// Where callers come in.
 struct Door {
     places: Places,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
     pipeline: Rc<Pipeline>,
     stop: CancellationToken,
 }
@@ -195,7 +195,8 @@ impl Door {
             match self.tls.clone() {
                 None => {
                     connections.spawn_local(async move {
-                        connection::serve_http1(stream, peer, address, pipeline).await;
+                        let caller = Caller { address, certificate: None };
+                        connection::serve_http1(stream, peer, caller, pipeline).await;
                         drop(place);
                     });
                 }
@@ -209,18 +210,18 @@ impl Door {
 
 async fn over_tls(
     stream: TcpStream,
-    tls: TlsAcceptor,
+    tls: Acceptor,
     peer: Peer,
     address: IpAddr,
     pipeline: Rc<Pipeline>,
     _place: Place,
 ) {
-    // Who speaks no TLS, or too slowly, is nobody's caller.
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await else { return };
+    let Some(Secured { stream, client }) = tls.accept(stream).await else { return };
+    let caller = Caller { address, certificate: client };
     if stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
-        connection::serve_http2(stream, peer, address, pipeline).await;
+        connection::serve_http2(stream, peer, caller, pipeline).await;
     } else {
-        connection::serve_http1(stream, peer, address, pipeline).await;
+        connection::serve_http1(stream, peer, caller, pipeline).await;
     }
 }
 

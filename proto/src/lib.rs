@@ -6,12 +6,15 @@
 //! environment or from a stream, and its error names the path of the field.
 //!
 //! Between the planes a bundle travels in parts ([`resources`]); a gateway joins with a [`join_token`].
+//! [`destination`] says where a URL in a bundle may lead.
 //!
 //! This crate depends on nothing else of the project.
 
 pub mod base62;
 pub mod bundle;
 mod convert;
+pub mod destination;
+pub mod did;
 pub mod enrolment;
 pub mod id;
 pub mod join_token;

@@ -7,6 +7,7 @@ mod behind_nginx;
 mod chunking;
 mod connections;
 mod cors;
+mod dids;
 mod durability;
 mod ends;
 mod engines;

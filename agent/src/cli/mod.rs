@@ -1,8 +1,12 @@
 //! The command line.
 
 mod check;
+mod did;
 mod explain;
 mod join;
+mod tls;
+
+pub(crate) use tls::{AcmeBy, TlsArgs, TlsFrom};
 
 use crate::{
     callers::parse_net,
@@ -63,6 +67,7 @@ wins over .env):
   MAX_REQUEST_BYTES      largest request body (33554432)
   TRUSTED_PROXIES, CORS_ORIGINS  as --trusted-proxies, --cors-origins
   JWKS_TTL               seconds after which an issuer's keys are renewed at the latest (600)
+  ALLOW_ADDRESSES        as --allow-addresses: 10.1.0.0/16,fd00::/8
   AUTH0_DOMAIN, AUTH0_CLIENT  shown to browser front ends at /auth/config
   ATTACH_JOIN            what to join with, for `attach-gateway join` without an argument
   RUST_LOG               what is logged on standard error (info); the access log goes to standard output";
@@ -72,7 +77,7 @@ pub(crate) enum Command {
     /// Join a control plane, and then serve as it says
     ///
     /// Once is enough: after that, `attach-gateway` alone starts the gateway with what it was given.
-    Join(join::JoinArgs),
+    Join(Box<join::JoinArgs>),
     /// Show recorded usage by user and model
     Usage(UsageArgs),
     /// Check a bundle file, and say where it is wrong
@@ -80,6 +85,8 @@ pub(crate) enum Command {
         /// YAML or JSON
         file: PathBuf,
     },
+    /// Make a key whose DID calls the gateway, and tokens that prove it
+    Did(did::DidArgs),
     /// Say why a request was refused
     Explain {
         /// From the X-Request-Id header of the answer, or from the access log
@@ -132,12 +139,10 @@ pub(crate) struct ServeArgs {
     /// Port of health checks and metrics [default: 1000 above --port]
     #[arg(long)]
     pub(crate) admin_port: Option<u16>,
-    /// Certificate chain in PEM; serves HTTPS instead of HTTP [default: certs/server.crt, where that file exists]
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub(crate) tls_cert: Option<PathBuf>,
-    /// Private key in PEM [default: certs/server.key, where that file exists]
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub(crate) tls_key: Option<PathBuf>,
+    /// Networks, with commas between, to which addresses that a tenant wrote may lead though they are not public. Of a
+    /// gateway that has joined a control plane: what its own settings name may lie anywhere
+    #[arg(long, value_name = "CIDR[,…]")]
+    pub(crate) allow_addresses: Option<String>,
     /// Threads that serve requests [default: one for each core]
     #[arg(long)]
     pub(crate) workers: Option<NonZeroUsize>,
@@ -163,6 +168,9 @@ pub(crate) struct ServeArgs {
     /// Seconds that open answers may go on after a signal to stop
     #[arg(long, default_value_t = 60)]
     pub(crate) grace: u64,
+    // The last, for its heading holds for what comes after.
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 }
 
 /// Runs the command, and gives the process's exit code.
@@ -180,6 +188,7 @@ pub(crate) fn run() -> ExitCode {
         }
         Some(Command::Usage(args)) => usage::run(args, Clock::System.now(), &mut out).map_err(Into::into),
         Some(Command::Check { file }) => check::run(file, &mut out),
+        Some(Command::Did(args)) => did::run(args, &mut out),
         Some(Command::Explain { request_id, state }) => explain::run(state, request_id, &mut out),
     };
     match result {

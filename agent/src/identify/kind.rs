@@ -22,11 +22,9 @@ pub(super) fn check_kind(
     }
     let allows = |of| provider.token_types.contains(&of);
     if is_id_token(claims) {
-        return if allows(TokenType::Id) {
-            Ok(())
-        } else {
-            Err(IdentityFault::NotAccessToken("an ID token"))
-        };
+        // One that also says that it is an access token is neither.
+        let is_allowed = allows(TokenType::Id) && !header.is_at_jwt;
+        return if is_allowed { Ok(()) } else { Err(IdentityFault::NotAccessToken("an ID token")) };
     }
     let is_allowed = match header.is_at_jwt {
         true => allows(TokenType::AtJwt),

@@ -1,6 +1,6 @@
 //! Who calls: from the request's headers to a [`Principal`], by evidence alone.
 //!
-//! A credential is an API key of the bundle, or else a signed token of one of its issuers. Of a token nothing is
+//! A credential is an API key of the bundle, or a proof of a DID (`did`), or else a signed token of one of its issuers. Of a token nothing is
 //! believed until its signature is verified with a key that its issuer publishes (`verify`); the keys are fetched
 //! beside the requests (`renew`) and outlive their issuer's absence.
 
@@ -8,6 +8,7 @@ mod cache;
 mod claims;
 mod credential;
 mod demands;
+mod did;
 mod discovery;
 mod excerpt;
 mod fault;
@@ -29,6 +30,7 @@ mod tests;
 mod token;
 mod verify;
 
+pub(crate) use did::UsedProofs;
 pub(crate) use fault::IdentityFault;
 pub(crate) use issuers::{IssuerStatus, Issuers};
 pub(crate) use key_set::check_key_sets;
@@ -37,6 +39,7 @@ pub(crate) use principal::{KeyBounds, Principal};
 use crate::{clock::Clock, snapshot::Snapshot};
 use aws_lc_rs::digest::{SHA256, digest};
 use cache::{Entry, VerifiedCallers};
+use did::Proven;
 use holder::holder;
 use http::HeaderMap;
 use std::{cell::RefCell, rc::Rc, sync::Arc};
@@ -45,13 +48,14 @@ use verify::{Verified, verify};
 /// One for each core.
 pub(crate) struct Identifier {
     issuers: Arc<Issuers>,
+    used: Arc<UsedProofs>,
     clock: Clock,
     verified: RefCell<VerifiedCallers>,
 }
 
 impl Identifier {
-    pub(crate) fn new(issuers: Arc<Issuers>, clock: Clock) -> Self {
-        Self { issuers, clock, verified: RefCell::default() }
+    pub(crate) fn new(issuers: Arc<Issuers>, used: Arc<UsedProofs>, clock: Clock) -> Self {
+        Self { issuers, used, clock, verified: RefCell::default() }
     }
 
     /// The caller whom the request's one credential proves.
@@ -76,6 +80,13 @@ impl Identifier {
         let (principal, valid_until, keys) = if let Some(key) = snapshot.key(&hash) {
             let (principal, valid_until) = holder(key, &hash, now)?;
             (principal, valid_until, None)
+        } else if let Some(proof) = did::recognise(credential, snapshot) {
+            let proven = did::verify(proof, snapshot, &self.issuers, &self.used, &self.clock);
+            let Proven { principal, valid_until, once, keys } = Box::pin(proven).await?;
+            if once {
+                return Ok(Rc::new(principal));
+            }
+            (principal, valid_until, keys)
         } else {
             // What is no text is no token either: an empty one has no parts.
             let token = str::from_utf8(credential).unwrap_or_default();

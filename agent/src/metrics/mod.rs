@@ -5,12 +5,14 @@
 
 mod control_plane;
 mod issuers;
+mod tls;
 
 use crate::{
     clock::Clock,
     control_plane::Standing,
     identify::{Issuers, Principal},
     refusal::Refusal,
+    tls::TlsStanding,
 };
 use attach_proto::{
     id::{ModelName, TenantId},
@@ -34,6 +36,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use std::{borrow::Cow, fmt, sync::Arc};
+use tls::TlsCollector;
 
 /// Series of tokens by user and model. A thousand users with ten models each, at some hundred bytes; beyond it, users
 /// are counted together as `other`.
@@ -78,8 +81,13 @@ struct OperationLabels {
 }
 
 impl Metrics {
-    /// `standing`: how things stand with the control plane that the gateway belongs to.
-    pub(crate) fn new(standing: Option<Arc<Standing>>, issuers: Arc<Issuers>, clock: Clock) -> Self {
+    /// `standing`: how things stand with the control plane that the gateway belongs to. `tls`: with the listener.
+    pub(crate) fn new(
+        standing: Option<Arc<Standing>>,
+        issuers: Arc<Issuers>,
+        tls: Option<Arc<TlsStanding>>,
+        clock: Clock,
+    ) -> Self {
         let requests = Family::default();
         let refusals = Family::default();
         let histogram = || Histogram::new(DURATION_BUCKETS);
@@ -145,6 +153,9 @@ impl Metrics {
         registry.register_collector(Box::new(UsageCollector(Arc::clone(&usage))));
         registry.register_collector(Box::new(ControlPlaneCollector::new(standing, clock.clone())));
         registry.register_collector(Box::new(IssuerCollector { issuers, clock }));
+        if let Some(tls) = tls {
+            registry.register_collector(Box::new(TlsCollector(tls)));
+        }
         Self {
             registry,
             requests,

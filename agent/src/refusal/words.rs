@@ -20,6 +20,13 @@ impl Refusal {
             Self::Front(fault) => fault.message().to_owned(),
             Self::Route(RouteFault::Unknown) => "There is no such route on this gateway.".to_owned(),
             Self::Route(RouteFault::Method(allowed)) => format!("This route takes {allowed}."),
+            Self::Identity(IdentityFault::ReplayMemoryFull { .. }) => {
+                "The gateway has no room for this request at the moment; try again soon.".to_owned()
+            }
+            Self::Identity(IdentityFault::BareDid) => {
+                "A DID alone proves nothing: send a token that its key has signed (`attach-gateway did token`)."
+                    .to_owned()
+            }
             Self::Identity(fault) if fault.retry_after().is_some() => {
                 "The keys of this token's issuer are not available at the moment; try again soon.".to_owned()
             }

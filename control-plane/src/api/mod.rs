@@ -7,6 +7,7 @@
 mod access_rules;
 mod agents;
 mod audit;
+mod did_policy;
 mod extract;
 mod identity_provider;
 mod identity_providers;

@@ -32,33 +32,38 @@ pub(crate) async fn tenants(
     pool: &PoolId,
 ) -> Result<Vec<Row<v1::Tenant>>, DbError> {
     let rows = sqlx::query!(
-        "select tenant_id, name, quota_store_id, on_quota_outage, durability, version from tenant
+        "select tenant_id, name, quota_store_id, on_quota_outage, durability, did_policy, version from tenant
          where tenant_id in (select tenant_id from pool_membership where pool_id = $1 and until is null)",
         pool.as_str()
     )
     .fetch_all(connection)
     .await?;
 
-    let rows = rows.into_iter().map(|row| Row {
-        name: ResourceName::global(ResourceKind::Tenant, row.tenant_id.as_str()),
-        version: row.version.unsigned_abs(),
-        message: v1::Tenant {
-            id: row.tenant_id,
-            name: row.name,
-            quota_store: row.quota_store_id,
-            on_quota_outage: match row.on_quota_outage.as_str() {
-                "allow" => v1::QuotaOutage::Allow,
-                _ => v1::QuotaOutage::Deny,
-            }
-            .into(),
-            durability: match row.durability.as_str() {
-                "relaxed" => v1::Durability::Relaxed,
-                _ => v1::Durability::Strict,
-            }
-            .into(),
-        },
+    let rows = rows.into_iter().map(|row| {
+        let did = row.did_policy.map(serde_json::from_value).transpose();
+        let did = did.map_err(|_| DbError::corrupt("tenant", &row.tenant_id))?;
+        Ok(Row {
+            name: ResourceName::global(ResourceKind::Tenant, row.tenant_id.as_str()),
+            version: row.version.unsigned_abs(),
+            message: v1::Tenant {
+                did,
+                id: row.tenant_id,
+                name: row.name,
+                quota_store: row.quota_store_id,
+                on_quota_outage: match row.on_quota_outage.as_str() {
+                    "allow" => v1::QuotaOutage::Allow,
+                    _ => v1::QuotaOutage::Deny,
+                }
+                .into(),
+                durability: match row.durability.as_str() {
+                    "relaxed" => v1::Durability::Relaxed,
+                    _ => v1::Durability::Strict,
+                }
+                .into(),
+            },
+        })
     });
-    Ok(rows.collect())
+    rows.collect()
 }
 
 /// A store with its address as it is kept: sealed.

@@ -8,7 +8,10 @@ pub use api_key::{ApiKey, PreviousSecret};
 pub use claim_path::{ClaimPath, JsonPointer};
 pub use identity_provider::{Algorithm, ClaimMapping, IdentityProvider, Proof, RequiredClaim, TokenType};
 
-use crate::id::{AccessRuleId, KeyId, LimitId, ModelName, QuotaStoreId, Revision, TenantId, UpstreamId};
+use crate::{
+    did::DidPolicy,
+    id::{AccessRuleId, KeyId, LimitId, ModelName, QuotaStoreId, Revision, TenantId, UpstreamId},
+};
 use std::time::Duration;
 use url::Url;
 
@@ -32,6 +35,8 @@ pub struct Tenant {
     pub quota_store: QuotaStoreId,
     pub on_quota_outage: QuotaOutage,
     pub durability: Durability,
+    /// `None`: no DID may call.
+    pub did: Option<DidPolicy>,
 }
 
 impl Tenant {

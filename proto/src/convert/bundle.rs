@@ -3,7 +3,7 @@
 use super::{
     Invalid, address,
     api_key::{self, api_key},
-    each, id,
+    did_policy, each, id,
     identity_provider::{check_audiences, identity_provider},
     ids, known, positive_duration,
 };
@@ -53,11 +53,12 @@ pub(super) fn convert(wire: v1::Bundle) -> Result<Bundle, Invalid> {
     check_unique(&bundle)?;
     check_references(&bundle)?;
     check_audiences(&bundle)?;
+    did_policy::check_disjoint(&bundle.tenants)?;
     Ok(bundle)
 }
 
 pub(super) fn tenant(wire: v1::Tenant) -> Result<Tenant, Invalid> {
-    let v1::Tenant { id: tenant_id, name, quota_store, on_quota_outage, durability } = wire;
+    let v1::Tenant { id: tenant_id, name, quota_store, on_quota_outage, durability, did } = wire;
     Ok(Tenant {
         id: id(&tenant_id, "id")?,
         name: if name.is_empty() { tenant_id } else { name },
@@ -70,6 +71,7 @@ pub(super) fn tenant(wire: v1::Tenant) -> Result<Tenant, Invalid> {
             v1::Durability::Unspecified | v1::Durability::Strict => Durability::Strict,
             v1::Durability::Relaxed => Durability::Relaxed,
         },
+        did: did.map(did_policy::convert).transpose().map_err(|error| error.below("did"))?,
     })
 }
 

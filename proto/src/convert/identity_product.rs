@@ -162,3 +162,49 @@ fn of(product: IdentityProduct, issuer: &str) -> Product {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_product_is_known_by_an_address_that_only_it_has() {
+        for (issuer, product) in [
+            ("https://acme.eu.auth0.com/", IdentityProduct::Auth0),
+            ("https://dev-1.okta.com/oauth2/default", IdentityProduct::Okta),
+            ("https://login.microsoftonline.com/72f988bf/v2.0", IdentityProduct::EntraId),
+            ("https://sts.windows.net/72f988bf/", IdentityProduct::EntraId),
+            ("https://accounts.google.com", IdentityProduct::Google),
+            ("https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_x", IdentityProduct::Cognito),
+            ("https://api.descope.com/P2x", IdentityProduct::Descope),
+            ("https://id.acme.com/realms/main", IdentityProduct::Keycloak),
+            ("https://id.acme.com/auth/realms/main", IdentityProduct::Keycloak),
+            ("https://id.acme.com/application/o/gateway/", IdentityProduct::Authentik),
+            ("https://dex.acme.com/dex", IdentityProduct::Generic),
+            ("https://evilauth0.com/", IdentityProduct::Generic),
+            ("https://auth0.com.evil.test/", IdentityProduct::Generic),
+            ("https://accounts.google.com.evil.test", IdentityProduct::Generic),
+            ("https://evil.test/?x=.auth0.com", IdentityProduct::Generic),
+        ] {
+            assert_eq!(by_address(issuer), product, "{issuer}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_says_counts_before_the_product() {
+        let said = IdentityProvider {
+            issuer: "https://acme.okta.com".to_owned(),
+            algorithms: vec!["ES256".to_owned()],
+            claims: Some(ClaimMapping { user: "/uid".to_owned(), ..ClaimMapping::default() }),
+            required_claims: vec![RequiredClaim { claim: "/ver".to_owned(), any_of: Vec::new() }],
+            ..IdentityProvider::default()
+        };
+        let filled = fill_in(said.clone()).unwrap();
+        assert_eq!(filled.algorithms, ["ES256"]);
+        assert_eq!(filled.claims.unwrap().user, "/uid");
+        let required: Vec<_> = filled.required_claims.iter().map(|of| of.claim.as_str()).collect();
+        assert_eq!(required, ["/ver", "/cid"], "what tells access tokens from ID tokens stays");
+        let generic = IdentityProvider { product: IdentityProduct::Generic.into(), ..said };
+        assert_eq!(fill_in(generic.clone()).unwrap().required_claims, generic.required_claims);
+    }
+}

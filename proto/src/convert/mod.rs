@@ -4,6 +4,7 @@
 
 mod api_key;
 mod bundle;
+mod did_policy;
 mod identity_product;
 mod identity_provider;
 mod usage;
@@ -145,6 +146,14 @@ alone! {
     bundle::model: Model,
     bundle::limit: Limit,
     bundle::access_rule: AccessRule,
+}
+
+impl TryFrom<crate::v1::DidPolicy> for crate::did::DidPolicy {
+    type Error = Invalid;
+
+    fn try_from(wire: crate::v1::DidPolicy) -> Result<Self, Invalid> {
+        did_policy::convert(wire)
+    }
 }
 
 impl TryFrom<crate::v1::UsageEvent> for UsageEvent {

@@ -1,19 +1,31 @@
 //! The identify stage against issuers on real sockets. Names that start with `t` and a number are the attacks and
 //! faults of that number.
 
+mod algorithms;
+mod did_documents;
+mod did_messages;
+mod did_tokens;
 mod identities;
 mod issuer;
 mod key_policy;
 mod mint;
 mod outages;
+mod policy;
+mod products;
 mod rotation;
 mod tokens;
 mod vectors;
 
 use super::{
-    Identifier, IdentityFault, Issuers, Principal, issuer_keys::Source, key_file::KeyFile, pace::Pace,
+    Identifier, IdentityFault, Issuers, Principal, UsedProofs, issuer_keys::Source, key_file::KeyFile,
+    pace::Pace,
 };
-use crate::{clock::Clock, dial::tls_config, snapshot::Snapshot};
+use crate::{
+    clock::Clock,
+    dial::{Guard, tls_config},
+    fetch::Fetcher,
+    snapshot::Snapshot,
+};
 use attach_proto::{
     bundle::{
         ApiKey, Bundle, Durability, IdentityProvider, Permission, QuotaOutage, QuotaStore, QuotaStoreKind,
@@ -96,6 +108,7 @@ fn bundle(revision: u64, providers: Vec<IdentityProvider>, keys: Vec<ApiKey>) ->
         quota_store: "local".parse().unwrap(),
         on_quota_outage: QuotaOutage::Deny,
         durability: Durability::Strict,
+        did: None,
     };
     let bundle = Bundle {
         revision: Revision(revision),
@@ -130,11 +143,28 @@ impl World {
     }
 
     fn at(clock: Arc<AtomicI64>, snapshot: Snapshot, pace: Pace, state: TempDir) -> Self {
+        let fetcher = Fetcher::new(tls_config(), Guard::Operator);
+        Self::whole(clock, fetcher, snapshot, pace, state)
+    }
+
+    fn fetching(fetcher: Fetcher, snapshot: Snapshot, pace: Pace) -> Self {
+        let clock = Arc::new(AtomicI64::new(NOW * 1000));
+        Self::whole(clock, fetcher, snapshot, pace, tempfile::tempdir().unwrap())
+    }
+
+    fn whole(
+        clock: Arc<AtomicI64>,
+        fetcher: Fetcher,
+        snapshot: Snapshot,
+        pace: Pace,
+        state: TempDir,
+    ) -> Self {
         let manual = Clock::Manual(Arc::clone(&clock));
-        let issuers = Issuers::with_pace(Handle::current(), state.path(), manual.clone(), tls_config(), pace);
+        let issuers = Issuers::with_pace(Handle::current(), state.path(), manual.clone(), fetcher, pace);
         issuers.apply(&snapshot);
         let issuers = Arc::new(issuers);
-        let identifier = Identifier::new(Arc::clone(&issuers), manual);
+        let used = Arc::new(UsedProofs::new(manual.now()));
+        let identifier = Identifier::new(Arc::clone(&issuers), used, manual);
         Self { clock, issuers, identifier, snapshot, state }
     }
 
@@ -177,6 +207,10 @@ impl World {
     /// `ok`, or the code of the check that failed.
     async fn verdict(&self, token: &str) -> &'static str {
         self.bearer(token).await.map_or_else(|fault| fault.code(), |_| "ok")
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        Clock::Manual(Arc::clone(&self.clock)).now()
     }
 
     fn advance(&self, time: Duration) {

@@ -70,6 +70,7 @@ pub(crate) fn tenant(name: &str) -> Tenant {
         quota_store: "local".parse().unwrap(),
         on_quota_outage: QuotaOutage::Deny,
         durability: Durability::Strict,
+        did: None,
     }
 }
 

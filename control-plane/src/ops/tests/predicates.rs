@@ -170,7 +170,7 @@ async fn without_any_policy_what_is_done_to_one_tenant_leaves_another_as_it_is()
     set_limit(db, operator, &limit("acme", 7)).await.unwrap();
     set_identity_provider(db, operator, provider("acme")).await.unwrap();
     set_access_rule(db, operator, &rule("acme")).await.unwrap();
-    let change = TenantChange { name: Some("New".to_owned()), on_quota_outage: None, durability: None };
+    let change = TenantChange { name: Some("New".to_owned()), ..TenantChange::default() };
     update_tenant(db, operator, &acme, &change).await.unwrap();
     let key = |tenant: &str| {
         let id = world.test.as_superuser(&format!("select id from api_key where tenant_id = '{tenant}'"));

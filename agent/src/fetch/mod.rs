@@ -1,6 +1,9 @@
-//! Small documents by HTTP GET from the addresses that a bundle names.
+//! Small documents by HTTP GET from the addresses that a bundle names, or that lead on from there.
 
-use crate::dial::{DialError, dial};
+use crate::{
+    dial::{Connection, DialError, Guard, dial_guarded},
+    resolve::Resolver,
+};
 use bytes::{Bytes, BytesMut};
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
@@ -37,16 +40,41 @@ pub(crate) enum FetchError {
     TimedOut,
 }
 
-/// The body of the 200 answer to a GET of `url`, on a connection of its own: no pool, no redirects, no proxy.
-///
-/// # Errors
-/// Anything but a whole 200 answer within [`FETCH_TIMEOUT`] and [`MAX_BODY_BYTES`].
-pub(crate) async fn fetch(url: &Url, tls: &Arc<ClientConfig>) -> Result<Bytes, FetchError> {
-    timeout(FETCH_TIMEOUT, exchange(url, tls)).await.unwrap_or(Err(FetchError::TimedOut))
+/// The one client for such addresses. It keeps nothing: each exchange has a connection of its own, without cookies, without
+/// a proxy whatever the environment says, and a redirect is an answer like any other that is not 200. So no address is
+/// dialled that `guard` was not asked about.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetcher {
+    tls: Arc<ClientConfig>,
+    guard: Guard,
+    resolver: Resolver,
 }
 
-async fn exchange(url: &Url, tls: &Arc<ClientConfig>) -> Result<Bytes, FetchError> {
-    let connection = dial(url, FETCH_TIMEOUT, tls).await?;
+impl Fetcher {
+    pub(crate) fn new(tls: Arc<ClientConfig>, guard: Guard) -> Self {
+        Self { tls, guard, resolver: Resolver::System }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_resolver(self, resolver: Resolver) -> Self {
+        Self { resolver, ..self }
+    }
+
+    /// The body of the 200 answer to a GET of `url`.
+    ///
+    /// # Errors
+    /// Anything but a whole 200 answer within [`FETCH_TIMEOUT`] and [`MAX_BODY_BYTES`], from where the guard lets it lead.
+    pub(crate) async fn fetch(&self, url: &Url) -> Result<Bytes, FetchError> {
+        timeout(FETCH_TIMEOUT, self.exchange(url)).await.unwrap_or(Err(FetchError::TimedOut))
+    }
+
+    async fn exchange(&self, url: &Url) -> Result<Bytes, FetchError> {
+        let connection = dial_guarded(url, FETCH_TIMEOUT, &self.tls, &self.resolver, &self.guard).await?;
+        read(url, connection).await
+    }
+}
+
+async fn read(url: &Url, connection: Connection) -> Result<Bytes, FetchError> {
     let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await?;
     let _driver = AbortOnDrop(tokio::spawn(driver).abort_handle());
     let request = Request::get(&url[Position::BeforePath..Position::AfterQuery])
@@ -84,3 +112,6 @@ impl Drop for AbortOnDrop {
         self.0.abort();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,17 @@
 //! A bundle with the indexes that requests need, built once per revision and shared by all cores.
 
+mod did_callers;
+
+pub(crate) use did_callers::NoTenant;
+
 use attach_proto::{
     bundle::{
         AccessRule, ApiKey, Bundle, ClaimPath, IdentityProvider, Limit, Model, QuotaStore, Tenant, Upstream,
     },
+    did::{Did, DidPolicy},
     id::{ModelName, QuotaStoreId, TenantId, UpstreamId},
 };
+use did_callers::DidCallers;
 use foldhash::{HashMap, HashMapExt as _};
 use http::HeaderValue;
 use std::sync::Arc;
@@ -18,6 +24,7 @@ pub(crate) struct Snapshot {
     keys: HashMap<[u8; 32], usize>,
     /// By issuer without its final slash: which form counts is known only from the issuer's metadata.
     providers: HashMap<String, OfIssuer>,
+    did_callers: DidCallers,
     /// By public name and by alias, as written and canonical.
     models: HashMap<String, Arc<Model>>,
     limits: HashMap<TenantId, Vec<usize>>,
@@ -142,6 +149,7 @@ impl Snapshot {
             tenants: index_by(bundle.tenants.iter().map(|tenant| tenant.id.clone())),
             keys: index_secrets(&bundle.keys),
             providers,
+            did_callers: DidCallers::of(&bundle.tenants),
             models,
             limits: group_by(bundle.limits.iter().map(|limit| limit.tenant.clone())),
             access_rules: group_by(bundle.access_rules.iter().map(|rule| rule.tenant.clone())),
@@ -170,6 +178,27 @@ impl Snapshot {
     /// The providers of an issuer; the form of the issuer is not yet checked.
     pub(crate) fn of_issuer(&self, issuer: &str) -> Option<&OfIssuer> {
         self.providers.get(without_final_slash(issuer))
+    }
+
+    /// Whether there is a tenant for which DIDs may call.
+    pub(crate) fn has_did_callers(&self) -> bool {
+        !self.did_callers.is_empty()
+    }
+
+    /// Those whose documents have to be had.
+    pub(crate) fn web_dids(&self) -> impl Iterator<Item = &Did> {
+        let policies = self.bundle.tenants.iter().filter_map(|tenant| tenant.did.as_ref());
+        policies.flat_map(|policy| &policy.allowed.listed).filter(|did| did.is_web())
+    }
+
+    /// The one tenant for which a DID may call by these audiences, and its policy.
+    pub(crate) fn did_caller(
+        &self,
+        did: &Did,
+        audiences: &[&str],
+    ) -> Result<(&Tenant, &DidPolicy), NoTenant> {
+        let tenant = self.bundle.tenants.get(self.did_callers.tenant(did, audiences)?);
+        tenant.and_then(|tenant| Some((tenant, tenant.did.as_ref()?))).ok_or(NoTenant::NotAllowed)
     }
 
     pub(crate) fn model(&self, name: &ModelName) -> Option<&Arc<Model>> {
