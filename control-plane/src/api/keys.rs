@@ -221,7 +221,12 @@ pub(super) async fn issue(
             invalid.path = invalid.path.replace(".window", ".window_seconds");
             Problem::of_invalid(&invalid, &[])
         }
-        error => error.into(),
+        error @ (OpError::NotFound(_)
+        | OpError::Invalid { .. }
+        | OpError::Exists(_)
+        | OpError::NoRandomness(_)
+        | OpError::Seal(_)
+        | OpError::Db(_)) => error.into(),
     })?;
     Ok((StatusCode::CREATED, Json(IssuedApiKey::new(issued))))
 }
