@@ -13,7 +13,7 @@ const MAX_NAME_BYTES: usize = 255;
 /// Ours. Encoded as `X-Attach-User` is: percent-encoded where it is no printable ASCII, and the percent sign itself.
 const ON_BEHALF_OF: &str = "X-Attach-On-Behalf-Of";
 
-/// Those of `Open WebUI` (`ENABLE_FORWARD_USER_INFO_HEADERS`), under the names that it has for them of itself. Id and address
+/// Those of Open WebUI (`ENABLE_FORWARD_USER_INFO_HEADERS`), under the names that it has for them of itself. Id and address
 /// are sent as they are. Its name for the person can change, and its role is a role there and not here: neither counts.
 const WEBUI_ID: &str = "X-OpenWebUI-User-Id";
 const WEBUI_EMAIL: &str = "X-OpenWebUI-User-Email";

@@ -1,4 +1,4 @@
-//! A caller's proof that it has the key of its token, made for one request (`DPoP`, RFC 9449 section 4.3).
+//! A caller's proof that it has the key of its token, made for one request (DPoP, RFC 9449 section 4.3).
 
 use super::{fault::IdentityFault, json::parse_object, key::Key, token::Compact, used::UsedProofs};
 use attach_proto::{bundle::Algorithm, id::TenantId};
