@@ -14,6 +14,9 @@
 //! (`control_plane`), the `source` that follows the stream of configuration, and the `reporter` that sends usage. Nothing
 //! on the way of a request knows of them.
 //!
+//! For people there are two commands: `sign_in` gets them a token, and `connect` adds it to the requests of programs that
+//! can't.
+//!
 //! Dependencies between the modules run one way; a test of the `tests` crate holds the list.
 
 mod access_log;
@@ -25,6 +28,7 @@ mod authorize;
 mod backoff;
 mod cli;
 mod clock;
+mod connect;
 mod control_plane;
 mod core;
 mod decisions;
@@ -32,6 +36,7 @@ mod dial;
 mod enrolment;
 mod fetch;
 mod forward;
+mod hop_by_hop;
 mod identify;
 mod json_edit;
 mod listen;
@@ -47,6 +52,7 @@ mod roots;
 mod route;
 mod settings;
 mod settle;
+mod sign_in;
 mod snapshot;
 mod source;
 mod start;

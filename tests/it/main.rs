@@ -14,6 +14,7 @@ mod limits;
 mod managed;
 mod operations;
 mod outages;
+mod people;
 mod refused_start;
 mod small;
 mod streaming;

@@ -19,7 +19,9 @@ pub mod disk;
 pub mod engine;
 pub mod gateway;
 pub mod issuer;
+pub mod person;
 pub mod postgres;
+pub mod provider;
 pub mod redis;
 
 pub use client::{Answer, Client};
@@ -28,7 +30,9 @@ pub use disk::Disk;
 pub use engine::{Engine, Script};
 pub use gateway::Gateway;
 pub use issuer::Issuer;
+pub use person::Person;
 pub use postgres::{Postgres, TestDatabase};
+pub use provider::Provider;
 pub use redis::Redis;
 
 use std::{
