@@ -5,7 +5,7 @@ use crate::{
     clock::Clock,
     control_plane::{Standing, State as ControlPlane},
     dial::is_reachable,
-    identify::Issuers,
+    identify::{IssuerStatus, Issuers},
     metrics::Metrics,
     snapshot::Snapshot,
     usage::SpoolHandle,
@@ -25,6 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 /// How long an engine may take to accept a connection before it counts as away.
 const ENGINE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Issuers that are shown, those in trouble first: more than a person reads.
+const MAX_ISSUERS: usize = 100;
 
 #[derive(Clone)]
 pub(crate) struct Admin {
@@ -80,7 +83,18 @@ struct EngineState {
 #[derive(Serialize)]
 struct IssuerState {
     issuer: String,
+    /// As its tokens must have it, where its metadata says so in another form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effective_issuer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys_from: Option<String>,
+    usable: bool,
     keys: usize,
+    skipped_keys: usize,
+    stale: bool,
+    fetched_at: Option<Timestamp>,
+    fetches: u64,
+    failed_fetches: u64,
     error: Option<String>,
 }
 
@@ -126,11 +140,7 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
         let reachable = is_reachable(&upstream.url, ENGINE_PATIENCE).await;
         engines.push(EngineState { id: upstream.id.to_string(), url: upstream.url.to_string(), reachable });
     }
-    let issuers = admin.issuers.status().into_iter().map(|status| IssuerState {
-        issuer: status.issuer,
-        keys: status.keys,
-        error: status.last_error,
-    });
+    let issuers = admin.issuers.status_of(MAX_ISSUERS).into_iter().map(issuer_state);
     let spool = admin.spool.stats();
     let control_plane = admin.standing.as_ref().map(|standing| standing.look());
     let readiness = Readiness {
@@ -151,6 +161,34 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
     };
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness))
+}
+
+fn issuer_state(status: IssuerStatus) -> IssuerState {
+    let IssuerStatus {
+        issuer,
+        source,
+        effective_issuer,
+        keys,
+        skipped_keys,
+        last_fetch,
+        last_error,
+        stale,
+        usable,
+        attempts,
+    } = status;
+    IssuerState {
+        effective_issuer: effective_issuer.filter(|effective| *effective != issuer),
+        issuer,
+        keys_from: source,
+        usable,
+        keys,
+        skipped_keys,
+        stale,
+        fetched_at: last_fetch,
+        fetches: attempts.good,
+        failed_fetches: attempts.failed,
+        error: last_error,
+    }
 }
 
 fn control_plane_state(state: ControlPlane, now: Timestamp) -> ControlPlaneState {

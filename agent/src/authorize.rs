@@ -1,6 +1,10 @@
 //! May this caller do that? Pure: principal × ask × snapshot → [`Grant`], without waiting for anything.
 
-use crate::{ask::Ask, identify::Principal, snapshot::Snapshot};
+use crate::{
+    ask::Ask,
+    identify::{KeyBounds, Principal},
+    snapshot::Snapshot,
+};
 use attach_proto::{
     bundle::{AccessRule, Model, Permission},
     id::ModelName,
@@ -118,14 +122,35 @@ fn verdict(
     model: Option<&str>,
     snapshot: &Snapshot,
 ) -> Verdict {
+    match &principal.bounds {
+        None => granted(principal, permission, model, snapshot),
+        Some(bounds) => within(bounds, permission, model)
+            .unwrap_or_else(|| granted(principal, permission, model, snapshot)),
+    }
+}
+
+/// What a key's own bounds refuse, whatever the rules grant to its holder.
+fn within(bounds: &KeyBounds, permission: Permission, model: Option<&str>) -> Option<Verdict> {
+    if !bounds.permissions.contains(&permission) {
+        return Some(Verdict::PermissionMissing);
+    }
+    (!bounds.models.is_empty() && !covers(&bounds.models, model)).then_some(Verdict::ModelMissing)
+}
+
+fn granted(
+    principal: &Principal,
+    permission: Permission,
+    model: Option<&str>,
+    snapshot: &Snapshot,
+) -> Verdict {
     let mut rules = snapshot.access_rules(&principal.tenant).peekable();
     if rules.peek().is_none() {
-        return Verdict::Granted;
+        let by_default = permission != Permission::Admin;
+        return if by_default { Verdict::Granted } else { Verdict::PermissionMissing };
     }
     let mut verdict = Verdict::PermissionMissing;
     for rule in rules.filter(|rule| is_about(rule, principal) && rule.permissions.contains(&permission)) {
-        let covers = |model: &str| rule.models.iter().any(|allowed| allowed.canonical() == model);
-        if rule.models.is_empty() || model.is_none_or(covers) {
+        if rule.models.is_empty() || covers(&rule.models, model) {
             return Verdict::Granted;
         }
         verdict = Verdict::ModelMissing;
@@ -133,8 +158,18 @@ fn verdict(
     verdict
 }
 
+/// A request about no model is covered by whatever models are named.
+fn covers(models: &[ModelName], model: Option<&str>) -> bool {
+    model.is_none_or(|model| models.iter().any(|allowed| allowed.canonical() == model))
+}
+
 fn is_about(rule: &AccessRule, principal: &Principal) -> bool {
+    let has_any = |wanted: &[String], held: &[String]| {
+        wanted.is_empty() || wanted.iter().any(|wanted| held.contains(wanted))
+    };
     matches_any(&rule.principals, &rule.groups, principal)
+        && has_any(&rule.roles, &principal.roles)
+        && has_any(&rule.scopes, &principal.scopes)
 }
 
 /// Empty lists match everyone; lists that are given must both match.

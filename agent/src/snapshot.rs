@@ -1,7 +1,9 @@
 //! A bundle with the indexes that requests need, built once per revision and shared by all cores.
 
 use attach_proto::{
-    bundle::{AccessRule, ApiKey, Bundle, IdentityProvider, Limit, Model, QuotaStore, Tenant, Upstream},
+    bundle::{
+        AccessRule, ApiKey, Bundle, ClaimPath, IdentityProvider, Limit, Model, QuotaStore, Tenant, Upstream,
+    },
     id::{ModelName, QuotaStoreId, TenantId, UpstreamId},
 };
 use foldhash::{HashMap, HashMapExt as _};
@@ -12,15 +14,68 @@ use std::sync::Arc;
 pub(crate) struct Snapshot {
     bundle: Bundle,
     tenants: HashMap<TenantId, usize>,
+    /// Also by the secret that is on its way out.
     keys: HashMap<[u8; 32], usize>,
     /// By issuer without its final slash: which form counts is known only from the issuer's metadata.
-    providers: HashMap<String, Vec<usize>>,
+    providers: HashMap<String, OfIssuer>,
     /// By public name and by alias, as written and canonical.
     models: HashMap<String, Arc<Model>>,
     limits: HashMap<TenantId, Vec<usize>>,
     access_rules: HashMap<TenantId, Vec<usize>>,
     /// Shared with the requests that are on their way to one.
     engines: Vec<Arc<Engine>>,
+}
+
+/// An issuer's providers, by where its tokens name their audience. Almost always that is one place.
+#[derive(Debug, Default)]
+pub(crate) struct OfIssuer {
+    by_audience: Vec<(ClaimPath, HashMap<String, Meant>)>,
+}
+
+/// Which provider a token of an issuer and audience is of, by its place in the bundle.
+#[derive(Debug)]
+pub(crate) enum Meant {
+    One(usize),
+    /// Tenants share issuer and audience; the claim tells them apart.
+    ByOrganisation {
+        claim: ClaimPath,
+        organisations: HashMap<String, usize>,
+    },
+}
+
+impl OfIssuer {
+    fn insert(&mut self, index: usize, provider: &IdentityProvider) {
+        let place = match self.by_audience.iter().position(|(claim, _)| *claim == provider.audience_claim) {
+            Some(place) => place,
+            None => {
+                self.by_audience.push((provider.audience_claim.clone(), HashMap::new()));
+                self.by_audience.len() - 1
+            }
+        };
+        let Some((_, by_audience)) = self.by_audience.get_mut(place) else { return };
+        for audience in &provider.audiences {
+            let of_audience =
+                by_audience.entry(audience.clone()).or_insert_with(|| Meant::new(index, provider));
+            if let Meant::ByOrganisation { organisations, .. } = of_audience {
+                organisations.extend(provider.organisations.iter().map(|named| (named.clone(), index)));
+            }
+        }
+    }
+
+    pub(crate) fn by_audience(&self) -> impl Iterator<Item = (&ClaimPath, &HashMap<String, Meant>)> {
+        self.by_audience.iter().map(|(claim, by_audience)| (claim, by_audience))
+    }
+}
+
+impl Meant {
+    fn new(index: usize, provider: &IdentityProvider) -> Self {
+        match &provider.claims.organisation {
+            Some(claim) if !provider.organisations.is_empty() => {
+                Self::ByOrganisation { claim: claim.clone(), organisations: HashMap::new() }
+            }
+            Some(_) | None => Self::One(index),
+        }
+    }
 }
 
 /// An upstream, with what each request to it needs.
@@ -57,6 +112,14 @@ fn index_by<K: std::hash::Hash + Eq>(keys: impl Iterator<Item = K>) -> HashMap<K
     keys.enumerate().map(|(index, key)| (key, index)).collect()
 }
 
+fn index_secrets(keys: &[ApiKey]) -> HashMap<[u8; 32], usize> {
+    let secrets = keys.iter().enumerate().flat_map(|(index, key)| {
+        let previous = key.previous.map(|previous| previous.sha256);
+        [Some(key.sha256), previous].into_iter().flatten().map(move |secret| (secret, index))
+    });
+    secrets.collect()
+}
+
 impl Snapshot {
     pub(crate) fn new(bundle: Bundle, mut credentials: HashMap<UpstreamId, HeaderValue>) -> Self {
         let engine = |upstream: &Upstream| {
@@ -70,15 +133,15 @@ impl Snapshot {
                 models.insert(name.canonical(), Arc::clone(&model));
             }
         }
+        let mut providers: HashMap<String, OfIssuer> = HashMap::new();
+        for (index, provider) in bundle.identity_providers.iter().enumerate() {
+            let issuer = without_final_slash(&provider.issuer).to_owned();
+            providers.entry(issuer).or_default().insert(index, provider);
+        }
         Self {
             tenants: index_by(bundle.tenants.iter().map(|tenant| tenant.id.clone())),
-            keys: index_by(bundle.keys.iter().map(|key| key.sha256)),
-            providers: group_by(
-                bundle
-                    .identity_providers
-                    .iter()
-                    .map(|provider| without_final_slash(&provider.issuer).to_owned()),
-            ),
+            keys: index_secrets(&bundle.keys),
+            providers,
             models,
             limits: group_by(bundle.limits.iter().map(|limit| limit.tenant.clone())),
             access_rules: group_by(bundle.access_rules.iter().map(|rule| rule.tenant.clone())),
@@ -104,10 +167,9 @@ impl Snapshot {
         self.bundle.keys.get(*self.keys.get(sha256)?)
     }
 
-    /// The providers of an issuer, one for each tenant that uses it; the form of the issuer is not yet checked.
-    pub(crate) fn providers(&self, issuer: &str) -> impl Iterator<Item = &IdentityProvider> {
-        let indexes = self.providers.get(without_final_slash(issuer)).map_or(&[][..], Vec::as_slice);
-        indexes.iter().filter_map(|&index| self.bundle.identity_providers.get(index))
+    /// The providers of an issuer; the form of the issuer is not yet checked.
+    pub(crate) fn of_issuer(&self, issuer: &str) -> Option<&OfIssuer> {
+        self.providers.get(without_final_slash(issuer))
     }
 
     pub(crate) fn model(&self, name: &ModelName) -> Option<&Arc<Model>> {

@@ -14,9 +14,11 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
-/// What an agent of this version can do, for [`v1::Hello`]. A kind of resource is a feature by its name.
+/// What an agent of this version can do, for [`v1::Hello`]. A kind of resource is a feature by its name; when a kind comes to
+/// say more, its feature gets the next number, for an agent that passes over what it does not know would be laxer than what
+/// somebody decided.
 pub const FEATURES: [&str; 7] =
-    ["tenant", "quota_store", "identity_provider", "api_key", "model", "limit", "access_rule"];
+    ["tenant", "quota_store", "identity_provider.2", "api_key.2", "model", "limit.2", "access_rule.2"];
 
 /// Which resource it is. A tenant's own is `tenant/id`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -150,7 +152,7 @@ impl Resources {
         let mut kinds: Vec<i32> = self.0.keys().map(|name| name.kind).collect();
         kinds.dedup();
         kinds.into_iter().map(|kind| match ResourceKind::try_from(kind) {
-            Ok(kind) => kind.as_str_name().trim_start_matches("RESOURCE_KIND_").to_lowercase(),
+            Ok(kind) => feature(kind),
             Err(_) => format!("resource kind {kind}"),
         })
     }
@@ -202,6 +204,12 @@ impl Resources {
         };
         Invalid { path: place().unwrap_or_else(|| invalid.path.clone()), problem: invalid.problem }
     }
+}
+
+fn feature(kind: ResourceKind) -> String {
+    let name = kind.as_str_name().trim_start_matches("RESOURCE_KIND_").to_lowercase();
+    let with_number = FEATURES.iter().find(|feature| feature.split('.').next() == Some(name.as_str()));
+    with_number.map_or(name, |feature| (*feature).to_owned())
 }
 
 impl Resource {
@@ -285,7 +293,7 @@ mod tests {
         later.insert(ResourceName { kind: 99, id: "x".to_owned() }, Resource::new(1, Bytes::new()));
         let invalid = later.bundle(Revision(1)).unwrap_err();
         assert_eq!(invalid.to_string(), "resources[x]: the kind 99 is not known to this version");
-        assert_eq!(later.needed_features().collect::<Vec<_>>(), ["limit", "resource kind 99"]);
+        assert_eq!(later.needed_features().collect::<Vec<_>>(), ["limit.2", "resource kind 99"]);
 
         let mut broken = Resources::default();
         let name = ResourceName::of_tenant(ResourceKind::Limit, "acme", "a");

@@ -41,6 +41,12 @@ pub struct PrincipalSnapshot {
     pub key: Option<KeyId>,
     pub groups: Vec<String>,
     pub project: Option<String>,
+    /// Of a multi-tenant application, as its identity provider names it.
+    pub organisation: Option<String>,
+    pub cost_centre: Option<String>,
+    pub email: Option<String>,
+    /// The key of the application that named this caller.
+    pub delegated_by: Option<KeyId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -170,7 +176,18 @@ impl From<UsageEvent> for v1::UsageEvent {
 
 impl From<PrincipalSnapshot> for v1::PrincipalSnapshot {
     fn from(principal: PrincipalSnapshot) -> Self {
-        let PrincipalSnapshot { kind, subject, issuer, key, groups, project } = principal;
+        let PrincipalSnapshot {
+            kind,
+            subject,
+            issuer,
+            key,
+            groups,
+            project,
+            organisation,
+            cost_centre,
+            email,
+            delegated_by,
+        } = principal;
         Self {
             kind: v1::PrincipalKind::from(kind).into(),
             subject,
@@ -178,6 +195,10 @@ impl From<PrincipalSnapshot> for v1::PrincipalSnapshot {
             key: key.map(Into::into).unwrap_or_default(),
             groups,
             project: project.unwrap_or_default(),
+            organisation: organisation.unwrap_or_default(),
+            cost_centre: cost_centre.unwrap_or_default(),
+            email: email.unwrap_or_default(),
+            delegated_by: delegated_by.map(Into::into).unwrap_or_default(),
         }
     }
 }

@@ -19,7 +19,10 @@ pub(super) fn applied(grant: &Grant) -> Vec<Applied> {
                 let is_it = |name: &ModelName| name.canonical() == model.canonical.as_str();
                 scope.models.iter().any(is_it)
             });
-        covers_model && matches_any(&scope.principals, &scope.groups, grant.principal())
+        let principal = grant.principal();
+        let is_of_key =
+            scope.keys.is_empty() || principal.key.as_ref().is_some_and(|key| scope.keys.contains(key));
+        covers_model && is_of_key && matches_any(&scope.principals, &scope.groups, principal)
     };
     let limits = grant.snapshot().limits(&grant.principal().tenant).filter(holds);
     limits
@@ -49,6 +52,8 @@ fn counter_key(limit: &Limit, grant: &Grant) -> String {
         let principal = grant.principal();
         push(principal.kind.name());
         push(principal.provider.as_ref().map_or("", |provider| provider.as_str()));
+        // Two applications may name their users alike.
+        push(principal.delegated_by.as_ref().map_or("", |key| key.as_str()));
         push(&principal.subject);
     }
     key

@@ -62,6 +62,7 @@ wins over .env):
   WINDOW                 length of that window in seconds (60)
   REDIS_URL              share limits between gateways: redis://host:port
   MAX_REQUEST_BYTES      largest request body (33554432)
+  JWKS_TTL               seconds after which an issuer's keys are renewed at the latest (600)
   AUTH0_DOMAIN, AUTH0_CLIENT  shown to browser front ends at /auth/config
   OIDC_CLIENT_ID, OIDC_SCOPE, OIDC_CLIENT_SECRET_FILE  for `attach-gateway token` and `connect`, with the two above
   ATTACH_JOIN            what to join with, for `attach-gateway join` without an argument

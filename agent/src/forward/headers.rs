@@ -147,17 +147,7 @@ mod tests {
     use attach_proto::usage::PrincipalKind;
 
     fn principal(subject: &str) -> Principal {
-        Principal {
-            tenant: "acme".parse().unwrap(),
-            kind: PrincipalKind::User,
-            subject: subject.to_owned(),
-            issuer: None,
-            provider: None,
-            key: None,
-            groups: Vec::new(),
-            project: None,
-            forwarded_claims: None,
-        }
+        Principal::new("acme".parse().unwrap(), PrincipalKind::User, subject.to_owned())
     }
 
     fn stamped(pairs: &[(&'static str, &str)], subject: &str) -> HeaderMap {

@@ -77,17 +77,7 @@ mod tests {
     }
 
     fn principal() -> Rc<Principal> {
-        Rc::new(Principal {
-            tenant: "acme".parse().unwrap(),
-            kind: PrincipalKind::User,
-            subject: "alice".to_owned(),
-            issuer: None,
-            provider: None,
-            key: None,
-            groups: Vec::new(),
-            project: None,
-            forwarded_claims: None,
-        })
+        Rc::new(Principal::new("acme".parse().unwrap(), PrincipalKind::User, "alice".to_owned()))
     }
 
     #[test]

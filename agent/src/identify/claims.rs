@@ -5,22 +5,13 @@ use super::{
     fault::IdentityFault,
     json::{JsonFault, parse_object},
 };
-use attach_proto::bundle::IdentityProvider;
+use attach_proto::bundle::ClaimPath;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// 9999-12-31T23:59:59Z: a later date is a mistake of units (milliseconds) or an attempt at "never".
 const LAST_SECOND: f64 = 253_402_300_799.0;
-
-/// Keycloak signs these with the key, and the header type, of its access tokens; its claim `typ` tells them apart.
-const OTHER_KINDS: [(&str, &str); 5] = [
-    ("ID", "an ID token"),
-    ("Refresh", "a refresh token"),
-    ("Offline", "a refresh token"),
-    ("Logout", "a logout token"),
-    ("DPoP", "a sender-constrained token"),
-];
 
 #[derive(Debug)]
 pub(super) struct Claims(Map<String, Value>);
@@ -45,39 +36,37 @@ impl Claims {
         self.text("iss").ok_or(IdentityFault::MissingIssuer)
     }
 
-    /// The one of `providers` that the token is meant for.
-    ///
-    /// # Errors
-    /// None, or more than one: then the tenant would depend on the order of the bundle.
-    pub(super) fn audience<'a>(
-        &self,
-        providers: impl Iterator<Item = &'a IdentityProvider>,
-    ) -> Result<&'a IdentityProvider, IdentityFault> {
-        let audiences = self.audiences().ok_or(IdentityFault::MissingAudience)?;
-        let shown = || Excerpt::of(&audiences.join(" "));
-        let mut meant = providers
-            .filter(|provider| audiences.iter().any(|&it| provider.audiences.iter().any(|a| a == it)));
-        let provider = meant.next().ok_or_else(|| IdentityFault::WrongAudience(shown()))?;
-        if meant.next().is_some() {
-            return Err(IdentityFault::AmbiguousAudience(shown()));
-        }
-        Ok(provider)
+    pub(super) fn members(&self) -> &Map<String, Value> {
+        &self.0
     }
 
-    /// `None` when absent, empty, or anything but a string or a list of strings: an empty list is no permission
-    /// (Hydra sends one unless asked for more).
-    fn audiences(&self) -> Option<Vec<&str>> {
-        let audiences = match self.get("aud")? {
-            Value::String(one) => vec![one.as_str()],
-            Value::Array(several) => several.iter().map(Value::as_str).collect::<Option<_>>()?,
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return None,
-        };
-        (!audiences.is_empty()).then_some(audiences)
+    /// The texts at a place that may have one or several: a string, a list of strings, or an object named by them.
+    /// `None` for anything else, and for a list with anything else in it.
+    pub(super) fn texts(&self, path: &ClaimPath) -> Option<Vec<&str>> {
+        match path.look_up(&self.0)? {
+            Value::String(one) => Some(vec![one]),
+            Value::Array(several) => several.iter().map(Value::as_str).collect(),
+            Value::Object(named) => Some(named.keys().map(String::as_str).collect()),
+            Value::Null | Value::Bool(_) | Value::Number(_) => None,
+        }
+    }
+
+    /// What the token was granted: `scope` as RFC 8693 section 4.2 writes it, and `scp` as Okta, Entra ID and Hydra do.
+    pub(super) fn scopes(&self) -> impl Iterator<Item = &str> {
+        let listed =
+            |name| self.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let written = |name| self.text(name).unwrap_or_default().split_ascii_whitespace();
+        written("scope").chain(written("scp")).chain(listed("scope")).chain(listed("scp"))
     }
 
     /// Checks `exp`, `nbf` and `iat`, and returns the Unix time in milliseconds at which the token ends, the skew
-    /// included.
-    pub(super) fn check_times(&self, now: Timestamp, skew: Duration) -> Result<i64, IdentityFault> {
+    /// included. With a `max_age`, it ends by its `iat` too.
+    pub(super) fn check_times(
+        &self,
+        now: Timestamp,
+        skew: Duration,
+        max_age: Option<Duration>,
+    ) -> Result<i64, IdentityFault> {
         let now_ms = now.as_millisecond();
         let skew_ms = i64::try_from(skew.as_millis()).unwrap_or(i64::MAX);
         let expiry = self.time("exp")?.ok_or(IdentityFault::MissingExpiry)?;
@@ -91,12 +80,18 @@ impl Claims {
         {
             return Err(IdentityFault::NotYetValid { claim: not_before / 1000, now, skew });
         }
-        if let Some(issued) = self.time("iat")?
-            && issued > latest
-        {
+        let issued = self.time("iat")?;
+        if let Some(issued) = issued.filter(|issued| *issued > latest) {
             return Err(IdentityFault::IssuedInFuture { claim: issued / 1000, now, skew });
         }
-        Ok(ends)
+        let Some(max_age) = max_age else { return Ok(ends) };
+        let issued = issued.ok_or(IdentityFault::MissingIssueTime)?;
+        let oldest = i64::try_from(max_age.as_millis()).unwrap_or(i64::MAX);
+        let too_old = issued.saturating_add(oldest).saturating_add(skew_ms);
+        if too_old <= now_ms {
+            return Err(IdentityFault::TooOld { claim: issued / 1000, now, max_age });
+        }
+        Ok(ends.min(too_old))
     }
 
     /// Milliseconds. A date may have a fraction (RFC 7519 section 2, `NumericDate`).
@@ -110,39 +105,4 @@ impl Claims {
             Some(_) | None => Err(IdentityFault::BadTime(name)),
         }
     }
-
-    /// The token must be one that its bearer alone may use: an access token, bound to no key.
-    pub(super) fn check_use(&self) -> Result<(), IdentityFault> {
-        // RFC 7800; bound by DPoP (RFC 9449) or a client certificate (RFC 8705), it is nothing without the proof.
-        if self.get("cnf").is_some() {
-            return Err(IdentityFault::ConfirmationUnproven);
-        }
-        if let Some(found) = self.text("typ")
-            && let Some((_, kind)) = OTHER_KINDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(found))
-        {
-            return Err(IdentityFault::NotAccessToken(kind));
-        }
-        // OpenID Connect Back-Channel Logout 1.0 section 2.4, for issuers that give it no type of its own.
-        let logout = "http://schemas.openid.net/event/backchannel-logout";
-        if self.get("events").is_some_and(|events| events.get(logout).is_some()) {
-            return Err(IdentityFault::NotAccessToken("a logout token"));
-        }
-        Ok(())
-    }
-
-    /// The value at a pointer into the claims.
-    pub(super) fn at(&self, pointer: &str) -> Option<&Value> {
-        let mut names = pointer.strip_prefix('/')?.split('/').map(unescape);
-        let first = self.0.get(&names.next()?)?;
-        names.try_fold(first, |value, name| match value {
-            Value::Object(members) => members.get(&name),
-            Value::Array(elements) => elements.get(name.parse::<usize>().ok()?),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-        })
-    }
-}
-
-/// RFC 6901 section 4, in this order.
-pub(super) fn unescape(name: &str) -> String {
-    name.replace("~1", "/").replace("~0", "~")
 }

@@ -67,8 +67,16 @@ pub(crate) enum IdentityFault {
     WrongAudience(Excerpt),
     #[error("audience {0} belongs to more than one provider")]
     AmbiguousAudience(Excerpt),
+    #[error("organisation {0} is none of this issuer and audience's tenants'")]
+    WrongOrganisation(Excerpt),
+    #[error("of the organisations {0} several lead to a tenant; which is meant can't be told")]
+    AmbiguousOrganisation(Excerpt),
     #[error("no `exp` claim")]
     MissingExpiry,
+    #[error("no `iat` claim, which this provider's maximum age needs")]
+    MissingIssueTime,
+    #[error("`iat` is {claim}, the clock here {now}, the maximum age {max_age:?}")]
+    TooOld { claim: i64, now: Timestamp, max_age: Duration },
     #[error("claim `{0}` is no time between 1970 and 9999 in seconds")]
     BadTime(&'static str),
     #[error("`exp` is {claim}, the clock here {now}, the allowed skew {skew:?}")]
@@ -81,6 +89,12 @@ pub(crate) enum IdentityFault {
     NotAccessToken(&'static str),
     #[error("bound to a key by `cnf`, and the proof of that key cannot be checked here")]
     ConfirmationUnproven,
+    #[error("client {0} is none whose tokens this provider's configuration accepts")]
+    ClientNotAllowed(Excerpt),
+    #[error("claim {claim}, which this provider's configuration requires, {}", if *is_present { "has another value" } else { "is missing" })]
+    RequiredClaim { claim: Excerpt, is_present: bool },
+    #[error("the token was not granted the scope {0:?}")]
+    MissingScope(Box<str>),
     #[error("the user claim at {pointer} {problem}")]
     UserClaim { pointer: Excerpt, problem: &'static str },
 
@@ -128,7 +142,14 @@ impl IdentityFault {
             Self::MissingAudience => "missing_audience",
             Self::WrongAudience(_) => "wrong_audience",
             Self::AmbiguousAudience(_) => "ambiguous_audience",
+            Self::WrongOrganisation(_) => "wrong_organisation",
+            Self::AmbiguousOrganisation(_) => "ambiguous_organisation",
             Self::MissingExpiry => "missing_expiry",
+            Self::MissingIssueTime => "missing_issue_time",
+            Self::TooOld { .. } => "too_old",
+            Self::ClientNotAllowed(_) => "client_not_allowed",
+            Self::RequiredClaim { .. } => "required_claim",
+            Self::MissingScope(_) => "missing_scope",
             Self::BadTime(_) => "bad_time",
             Self::Expired { .. } => "expired",
             Self::NotYetValid { .. } => "not_yet_valid",

@@ -25,6 +25,8 @@ pub(super) struct Source {
     /// As configured.
     pub(super) issuer: String,
     pub(super) jwks_url: Option<Url>,
+    /// The keys themselves, which nobody is asked for then.
+    pub(super) jwks: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -47,6 +49,14 @@ pub(super) struct State {
     /// Of the last attempt.
     pub(super) failure: Option<Arc<RenewFault>>,
     pub(super) next_attempt: Instant,
+    pub(super) attempts: Attempts,
+}
+
+/// How often an issuer was asked, since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Attempts {
+    pub(crate) good: u64,
+    pub(crate) failed: u64,
 }
 
 /// The last good answer of an issuer.
@@ -54,11 +64,18 @@ pub(super) struct State {
 pub(super) struct Held {
     /// What tokens must have as `iss`, character for character.
     pub(super) issuer: String,
-    pub(super) jwks_uri: Url,
     pub(super) keys: KeySet,
-    pub(super) fetched_at: Timestamp,
+    /// `None` for keys that came with the bundle: they are good for as long as it is.
+    pub(super) fetched: Option<Fetched>,
     /// Changes when the keys or the issuer's form change, and only then.
     pub(super) generation: u64,
+}
+
+/// Where keys were fetched, and when.
+#[derive(Debug, Clone)]
+pub(super) struct Fetched {
+    pub(super) from: Url,
+    pub(super) at: Timestamp,
 }
 
 #[derive(Debug, Error)]
@@ -95,15 +112,21 @@ struct Gate {
 
 impl Source {
     pub(super) fn of(provider: &IdentityProvider) -> Self {
-        Self { issuer: provider.issuer.clone(), jwks_url: provider.jwks_url.clone() }
+        Self {
+            issuer: provider.issuer.clone(),
+            jwks_url: provider.jwks_url.clone(),
+            jwks: provider.jwks.clone(),
+        }
     }
 }
 
 impl Held {
     /// The end of a set that cannot be renewed. A wall clock, because it also holds across restarts.
     fn is_usable(&self, now: Timestamp, max_stale: Duration) -> bool {
-        Duration::try_from(now.duration_since(self.fetched_at)).is_ok_and(|age| age < max_stale)
-            || now < self.fetched_at
+        self.fetched.as_ref().is_none_or(|fetched| {
+            Duration::try_from(now.duration_since(fetched.at)).is_ok_and(|age| age < max_stale)
+                || now < fetched.at
+        })
     }
 }
 
@@ -112,12 +135,33 @@ impl IssuerKeys {
     /// that requests wait for it.
     pub(super) fn new(source: Source, held: Option<Held>, pace: Pace, budget: Arc<DemandBudget>) -> Self {
         let failure = Some(Arc::new(RenewFault::NotYetFetched));
-        let state = State { held: held.map(Arc::new), failure, next_attempt: Instant::now() };
+        let attempts = Attempts::default();
+        let state = State { held: held.map(Arc::new), failure, next_attempt: Instant::now(), attempts };
         Self {
             source,
             pace,
             state: ArcSwap::from_pointee(state),
             gate: Mutex::new(Gate { in_flight: true, last_demand: None }),
+            budget,
+            demand: Notify::new(),
+            finished: watch::Sender::new(0),
+        }
+    }
+
+    /// With keys that came with the bundle: nothing is ever fetched, and what is not among them does not exist.
+    pub(super) fn given(source: Source, keys: KeySet, pace: Pace, budget: Arc<DemandBudget>) -> Self {
+        let held = Held { issuer: source.issuer.clone(), keys, fetched: None, generation: 1 };
+        let state = State {
+            held: Some(Arc::new(held)),
+            failure: None,
+            next_attempt: Instant::now(),
+            attempts: Attempts::default(),
+        };
+        Self {
+            source,
+            pace,
+            state: ArcSwap::from_pointee(state),
+            gate: Mutex::new(Gate { in_flight: false, last_demand: None }),
             budget,
             demand: Notify::new(),
             finished: watch::Sender::new(0),
@@ -169,6 +213,9 @@ impl IssuerKeys {
     }
 
     fn pass_gate(&self) -> Result<(), Renewal> {
+        if self.source.jwks.is_some() {
+            return Err(Renewal::CoolingDown);
+        }
         let mut gate = self.gate.lock();
         if gate.in_flight {
             return Ok(());

@@ -1,8 +1,9 @@
 //! The issuers of the bundle in force, each with the task that keeps its keys.
 
 use super::{
-    issuer_keys::{IssuerKeys, RenewFault, Source},
+    issuer_keys::{Attempts, IssuerKeys, RenewFault, Source},
     key_file::KeyFile,
+    key_set::KeySet,
     pace::{DemandBudget, Pace},
     renew::Renewer,
 };
@@ -16,8 +17,13 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tokio::{runtime::Handle, task::AbortHandle};
+use url::Url;
+
+/// Of the time to live: the new set is there before the old one is due.
+const REFRESH_AT: f64 = 0.8;
 
 /// Shared by all cores.
 pub(crate) struct Issuers {
@@ -37,6 +43,8 @@ pub(crate) struct Issuers {
 pub(crate) struct IssuerStatus {
     /// As configured.
     pub(crate) issuer: String,
+    /// Where its keys come from, when that is not its metadata: an address, or `bundle`.
+    pub(crate) source: Option<String>,
     /// What tokens must have as `iss`; `None` until the issuer was heard once.
     pub(crate) effective_issuer: Option<String>,
     pub(crate) keys: usize,
@@ -49,16 +57,20 @@ pub(crate) struct IssuerStatus {
     pub(crate) stale: bool,
     /// Tokens of this issuer can be verified.
     pub(crate) usable: bool,
+    pub(crate) attempts: Attempts,
 }
 
 struct Running {
     keys: Arc<IssuerKeys>,
-    task: AbortHandle,
+    /// `None` where the keys came with the bundle.
+    task: Option<AbortHandle>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 
@@ -88,6 +100,12 @@ impl Issuers {
         }
     }
 
+    /// Keys are renewed before they are `ttl` old. To be said before the first bundle is applied.
+    pub(crate) fn with_ttl(mut self, ttl: Duration) -> Self {
+        self.pace.refresh = ttl.mul_f64(REFRESH_AT);
+        self
+    }
+
     /// Starts with the issuers that are new in a bundle, stops with those that are gone, leaves the others alone.
     /// To be called before requests are served by the bundle. Reads the stored keys of new issuers from disk.
     pub(crate) fn apply(&self, snapshot: &Snapshot) {
@@ -104,7 +122,15 @@ impl Issuers {
         self.running.store(Arc::new(running));
     }
 
-    /// For readiness and metrics, by issuer.
+    /// For readiness and metrics, by issuer; no more than `max`, those in trouble first.
+    pub(crate) fn status_of(&self, max: usize) -> Vec<IssuerStatus> {
+        let mut all = self.status();
+        all.sort_by_key(|status| (status.usable && status.last_error.is_none(), !status.stale));
+        all.truncate(max);
+        all
+    }
+
+    /// All, by issuer.
     pub(crate) fn status(&self) -> Vec<IssuerStatus> {
         let now = self.clock.now();
         let running = self.running.load();
@@ -119,11 +145,15 @@ impl Issuers {
     }
 
     fn start(&self, source: Source) -> Arc<Running> {
+        if let Some(Ok(keys)) = source.jwks.as_ref().map(|jwks| KeySet::parse(jwks.as_bytes())) {
+            let keys = Arc::new(IssuerKeys::given(source, keys, self.pace, Arc::clone(&self.budget)));
+            return Arc::new(Running { keys, task: None });
+        }
         let file = Arc::new(KeyFile::new(&self.directory, &source));
         let keys = Arc::new(IssuerKeys::new(source, file.load(), self.pace, Arc::clone(&self.budget)));
         let renewer =
             Renewer { keys: Arc::clone(&keys), file, clock: self.clock.clone(), tls: Arc::clone(&self.tls) };
-        Arc::new(Running { keys, task: self.control.spawn(renewer.run()).abort_handle() })
+        Arc::new(Running { keys, task: Some(self.control.spawn(renewer.run()).abort_handle()) })
     }
 }
 
@@ -131,7 +161,8 @@ fn find<'a>(
     running: &'a HashMap<String, Vec<Arc<Running>>>,
     provider: &IdentityProvider,
 ) -> Option<&'a Arc<Running>> {
-    running.get(&provider.issuer)?.iter().find(|one| one.keys.source.jwks_url == provider.jwks_url)
+    let is_same = |source: &Source| source.jwks_url == provider.jwks_url && source.jwks == provider.jwks;
+    running.get(&provider.issuer)?.iter().find(|one| is_same(&one.keys.source))
 }
 
 fn status(keys: &IssuerKeys, now: Timestamp) -> IssuerStatus {
@@ -143,12 +174,17 @@ fn status(keys: &IssuerKeys, now: Timestamp) -> IssuerStatus {
     };
     IssuerStatus {
         issuer: keys.source.issuer.clone(),
+        source: match (&keys.source.jwks, &keys.source.jwks_url) {
+            (Some(_), _) => Some("bundle".to_owned()),
+            (None, address) => address.as_ref().map(Url::to_string),
+        },
         effective_issuer: held.map(|held| held.issuer.clone()),
         keys: held.map_or(0, |held| held.keys.len()),
         skipped_keys: held.map_or(0, |held| held.keys.skipped().len()),
-        last_fetch: held.map(|held| held.fetched_at),
+        last_fetch: held.and_then(|held| held.fetched.as_ref()).map(|fetched| fetched.at),
         last_error: failure.filter(|it| !matches!(it, RenewFault::NotYetFetched)).map(ToString::to_string),
-        stale: held.is_none_or(|held| is_old(held.fetched_at)),
+        stale: held.is_none_or(|held| held.fetched.as_ref().is_some_and(|fetched| is_old(fetched.at))),
         usable: keys.held(now).is_some(),
+        attempts: state.attempts,
     }
 }

@@ -8,7 +8,7 @@ use attach_proto::bundle::Algorithm;
 use aws_lc_rs::{
     rsa::PublicKeyComponents,
     signature::{
-        ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
+        ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519, ParsedPublicKey,
         RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
         RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters,
     },
@@ -88,6 +88,7 @@ impl Key {
             ("RSA", _) => rsa(&members)?,
             ("EC", "P-256") => vec![(Algorithm::Es256, point(&members, 32, &ECDSA_P256_SHA256_FIXED)?)],
             ("EC", "P-384") => vec![(Algorithm::Es384, point(&members, 48, &ECDSA_P384_SHA384_FIXED)?)],
+            ("EC", "P-521") => vec![(Algorithm::Es512, point(&members, 66, &ECDSA_P521_SHA512_FIXED)?)],
             ("OKP", "Ed25519") => {
                 let x = exactly(&members, "x", 32)?;
                 vec![(Algorithm::EdDsa, ParsedPublicKey::new(&ED25519, x).map_err(|_| KeyFault::Invalid)?)]

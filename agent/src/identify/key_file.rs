@@ -1,7 +1,7 @@
 //! The last good keys of an issuer on disk, so that a start does not need the issuer.
 
 use super::{
-    issuer_keys::{Held, Source},
+    issuer_keys::{Fetched, Held, Source},
     key_set::KeySet,
 };
 use crate::whole_file;
@@ -51,12 +51,13 @@ impl KeyFile {
     }
 
     pub(super) fn store(&self, held: &Held, jwks: &[u8]) -> io::Result<()> {
+        let Some(Fetched { from, at }) = &held.fetched else { return Ok(()) };
         let document = Document {
             issuer: self.source.issuer.clone(),
             jwks_url: self.source.jwks_url.as_ref().map(Url::to_string),
             effective_issuer: held.issuer.clone(),
-            jwks_uri: held.jwks_uri.to_string(),
-            fetched_at: held.fetched_at,
+            jwks_uri: from.to_string(),
+            fetched_at: *at,
             jwks: String::from_utf8_lossy(jwks).into_owned(),
         };
         whole_file::replace(&self.path, &serde_json::to_vec(&document)?)
@@ -64,10 +65,11 @@ impl KeyFile {
 
     fn held(&self, document: Document) -> Option<Held> {
         let Document { issuer, jwks_url, effective_issuer, jwks_uri, fetched_at, jwks } = document;
-        let source = Source { issuer, jwks_url: jwks_url.map(|url| url.parse()).transpose().ok()? };
+        let jwks_url = jwks_url.map(|url| url.parse()).transpose().ok()?;
+        let source = Source { issuer, jwks_url, jwks: None };
         let same_source = source == self.source;
-        let jwks_uri = jwks_uri.parse().ok()?;
+        let fetched = Some(Fetched { from: jwks_uri.parse().ok()?, at: fetched_at });
         let keys = KeySet::parse(jwks.as_bytes()).ok()?;
-        same_source.then_some(Held { issuer: effective_issuer, jwks_uri, keys, fetched_at, generation: 1 })
+        same_source.then_some(Held { issuer: effective_issuer, keys, fetched, generation: 1 })
     }
 }

@@ -4,7 +4,10 @@ use super::{
     excerpt::Excerpt,
     key::{Key, KeyFault},
 };
-use attach_proto::bundle::Algorithm;
+use attach_proto::{
+    Invalid,
+    bundle::{Algorithm, Bundle},
+};
 use aws_lc_rs::{
     digest::{SHA256, digest},
     signature::ParsedPublicKey,
@@ -112,6 +115,19 @@ impl KeySet {
     pub(super) fn same_as(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint
     }
+}
+
+/// Whether each provider that brings its keys has one that can be used.
+pub(crate) fn check_key_sets(bundle: &Bundle) -> Result<(), Invalid> {
+    for (index, provider) in bundle.identity_providers.iter().enumerate() {
+        if let Some(jwks) = &provider.jwks {
+            KeySet::parse(jwks.as_bytes()).map_err(|fault| Invalid {
+                path: format!("identity_providers[{index}].jwks"),
+                problem: format!("can't be used: {fault}"),
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// What a key that can't be used calls itself.

@@ -1,13 +1,8 @@
 //! From a verified token's claims to a [`Principal`], as the provider's mapping says.
 
-use super::{
-    claims::{Claims, unescape},
-    excerpt::Excerpt,
-    fault::IdentityFault,
-    principal::Principal,
-};
+use super::{claims::Claims, demands::client, excerpt::Excerpt, fault::IdentityFault, principal::Principal};
 use attach_proto::{
-    bundle::{ClaimMapping, IdentityProvider, JsonPointer},
+    bundle::{ClaimMapping, ClaimPath, IdentityProvider},
     usage::PrincipalKind,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -34,29 +29,43 @@ pub(super) fn principal(
 ) -> Result<Principal, IdentityFault> {
     let IdentityProvider { id, tenant, claims: mapping, .. } = provider;
     Ok(Principal {
-        tenant: tenant.clone(),
-        kind: kind(claims),
-        subject: subject(claims, mapping)?.to_owned(),
         issuer: Some(issuer.to_owned()),
         provider: Some(id.clone()),
-        key: None,
-        groups: groups(claims, mapping),
-        project: project(claims, mapping),
+        groups: texts(claims, &mapping.groups),
+        roles: mapping.roles.as_ref().map(|path| texts(claims, path)).unwrap_or_default(),
+        scopes: claims.scopes().map(str::to_owned).collect(),
+        email: optional(claims, mapping.email.as_ref()),
+        organisation: organisation(claims, provider),
+        project: optional(claims, mapping.project.as_ref()),
+        cost_centre: optional(claims, mapping.cost_centre.as_ref()),
         forwarded_claims: forwarded(claims, mapping),
+        ..Principal::new(tenant.clone(), kind(claims, issuer), subject(claims, mapping)?.to_owned())
     })
 }
 
 /// A client that acts for itself is no person (RFC 9068 section 5), though both may have the same `sub`.
-fn kind(claims: &Claims) -> PrincipalKind {
+fn kind(claims: &Claims, issuer: &str) -> PrincipalKind {
+    let subject = claims.text("sub");
+    let subject_is_client = subject.is_some() && client(claims) == subject;
     // Auth0 names the grant.
     let granted_to_client = claims.text("gty") == Some("client-credentials");
-    let subject = claims.text("sub");
-    let clients = [claims.text("azp"), claims.text("client_id")];
-    let subject_is_client = subject.is_some() && clients.contains(&subject);
     // Keycloak gives each client a user of this name.
     let keycloak = claims.text("preferred_username").and_then(|name| name.strip_prefix("service-account-"));
-    let account_of_client = keycloak.is_some() && keycloak == claims.text("client_id");
-    if granted_to_client || subject_is_client || account_of_client {
+    let account_of_client = keycloak.is_some() && keycloak == client(claims);
+    // Entra ID says so where it was asked to; else its tokens for applications have no delegated scopes, and the
+    // application's own object as their subject.
+    let entra_says_so = claims.text("idtyp") == Some("app");
+    let entra = claims.get("scp").is_none() && claims.text("tid").is_some();
+    let entra_shows_it = entra && subject.is_some() && claims.text("oid") == subject;
+    let google = issuer == "https://accounts.google.com"
+        && claims.text("email").is_some_and(|email| email.ends_with(".gserviceaccount.com"));
+    if granted_to_client
+        || subject_is_client
+        || account_of_client
+        || entra_says_so
+        || entra_shows_it
+        || google
+    {
         PrincipalKind::Service
     } else {
         PrincipalKind::User
@@ -65,7 +74,7 @@ fn kind(claims: &Claims) -> PrincipalKind {
 
 fn subject<'a>(claims: &'a Claims, mapping: &ClaimMapping) -> Result<&'a str, IdentityFault> {
     let fault = |problem| IdentityFault::UserClaim { pointer: Excerpt::of(mapping.user.as_str()), problem };
-    let value = claims.at(mapping.user.as_str()).ok_or_else(|| fault("is missing"))?;
+    let value = mapping.user.look_up(claims.members()).ok_or_else(|| fault("is missing"))?;
     let subject = value.as_str().ok_or_else(|| fault("is not a string"))?;
     if subject.is_empty() {
         return Err(fault("is empty"));
@@ -79,27 +88,38 @@ fn subject<'a>(claims: &'a Claims, mapping: &ClaimMapping) -> Result<&'a str, Id
     Ok(subject)
 }
 
-fn groups(claims: &Claims, mapping: &ClaimMapping) -> Vec<String> {
-    match claims.at(mapping.groups.as_str()) {
+/// What is no text is left out.
+fn texts(claims: &Claims, path: &ClaimPath) -> Vec<String> {
+    match path.look_up(claims.members()) {
         Some(Value::String(one)) => vec![one.clone()],
         Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => Vec::new(),
     }
 }
 
-fn project(claims: &Claims, mapping: &ClaimMapping) -> Option<String> {
-    let project = claims.at(mapping.project.as_ref()?.as_str())?.as_str()?;
-    let fit =
-        !project.is_empty() && project.len() <= MAX_SUBJECT_BYTES && !project.chars().any(char::is_control);
-    fit.then(|| project.to_owned())
+fn optional(claims: &Claims, path: Option<&ClaimPath>) -> Option<String> {
+    let text = path?.look_up(claims.members())?.as_str()?;
+    is_fit(text).then(|| text.to_owned())
+}
+
+fn is_fit(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_SUBJECT_BYTES && !text.chars().any(char::is_control)
+}
+
+/// The one that led to the tenant, or else the only one that the token names.
+fn organisation(claims: &Claims, provider: &IdentityProvider) -> Option<String> {
+    let named = claims.texts(provider.claims.organisation.as_ref()?)?;
+    let led = named.iter().find(|named| provider.organisations.iter().any(|known| known == *named));
+    let only = if let [only] = named.as_slice() { Some(only) } else { None };
+    led.or(only).filter(|text| is_fit(text)).map(|text| (*text).to_owned())
 }
 
 /// By the last name of each pointer; of two that end alike, the first counts.
 fn forwarded(claims: &Claims, mapping: &ClaimMapping) -> Option<String> {
     let mut object = Map::new();
-    for pointer in &mapping.forwarded {
-        if let Some(value) = claims.at(pointer.as_str()) {
-            object.entry(last_name(pointer)).or_insert_with(|| value.clone());
+    for path in &mapping.forwarded {
+        if let Some(value) = path.look_up(claims.members()) {
+            object.entry(path.last_name()).or_insert_with(|| value.clone());
         }
     }
     if object.is_empty() {
@@ -115,8 +135,4 @@ fn forwarded(claims: &Claims, mapping: &ClaimMapping) -> Option<String> {
         return None;
     }
     Some(encoded)
-}
-
-fn last_name(pointer: &JsonPointer) -> String {
-    unescape(pointer.as_str().rsplit('/').next().unwrap_or_default())
 }

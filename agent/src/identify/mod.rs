@@ -7,16 +7,20 @@
 mod cache;
 mod claims;
 mod credential;
+mod demands;
 mod discovery;
 mod excerpt;
 mod fault;
+mod holder;
 mod issuer_keys;
 mod issuers;
 mod json;
 mod key;
 mod key_file;
 mod key_set;
+mod kind;
 mod mapping;
+mod meant;
 mod pace;
 mod principal;
 mod renew;
@@ -26,15 +30,15 @@ mod token;
 mod verify;
 
 pub(crate) use fault::IdentityFault;
-pub(crate) use issuers::Issuers;
-pub(crate) use principal::Principal;
+pub(crate) use issuers::{IssuerStatus, Issuers};
+pub(crate) use key_set::check_key_sets;
+pub(crate) use principal::{KeyBounds, Principal};
 
 use crate::{clock::Clock, snapshot::Snapshot};
-use attach_proto::{bundle::ApiKey, usage::PrincipalKind};
 use aws_lc_rs::digest::{SHA256, digest};
 use cache::{Entry, VerifiedCallers};
+use holder::holder;
 use http::HeaderMap;
-use jiff::Timestamp;
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 use verify::{Verified, verify};
 
@@ -70,7 +74,7 @@ impl Identifier {
             return Ok(principal);
         }
         let (principal, valid_until, keys) = if let Some(key) = snapshot.key(&hash) {
-            let (principal, valid_until) = holder(key, now)?;
+            let (principal, valid_until) = holder(key, &hash, now)?;
             (principal, valid_until, None)
         } else {
             // What is no text is no token either: an empty one has no parts.
@@ -91,23 +95,4 @@ fn sha256(credential: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, credential).as_ref());
     hash
-}
-
-/// Who holds an API key, and until when (Unix time in milliseconds).
-fn holder(key: &ApiKey, now: Timestamp) -> Result<(Principal, i64), IdentityFault> {
-    if let Some(at) = key.expires_at.filter(|at| *at <= now) {
-        return Err(IdentityFault::ExpiredApiKey { key: key.id.clone(), at });
-    }
-    let principal = Principal {
-        tenant: key.tenant.clone(),
-        kind: PrincipalKind::Key,
-        subject: key.owner.clone(),
-        issuer: None,
-        provider: None,
-        key: Some(key.id.clone()),
-        groups: key.groups.clone(),
-        project: None,
-        forwarded_claims: None,
-    };
-    Ok((principal, key.expires_at.map_or(i64::MAX, Timestamp::as_millisecond)))
 }

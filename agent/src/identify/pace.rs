@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    /// From one good answer to the next question: 80 % of the 600 s that Envoy caches a key set, so that the new
-    /// set is there before the old one is due. A withdrawn key works no longer than this.
+    /// From one good answer to the next question: 80 % of the 600 s that Envoy caches a key set. A withdrawn key works no
+    /// longer than this.
     pub(crate) refresh: Duration,
     /// Between two questions about a key id that is not known. A stranger can ask for ids without end.
     pub(crate) cool_down: Duration,

@@ -1,7 +1,8 @@
 //! A verified caller.
 
 use attach_proto::{
-    id::{IdentityProviderId, KeyId, TenantId},
+    bundle::Permission,
+    id::{IdentityProviderId, KeyId, ModelName, TenantId},
     usage::{PrincipalKind, PrincipalSnapshot},
 };
 
@@ -17,12 +18,53 @@ pub(crate) struct Principal {
     pub(crate) provider: Option<IdentityProviderId>,
     pub(crate) key: Option<KeyId>,
     pub(crate) groups: Vec<String>,
+    pub(crate) roles: Vec<String>,
+    /// Of the access token.
+    pub(crate) scopes: Vec<String>,
+    pub(crate) email: Option<String>,
+    /// As a multi-tenant application's identity provider names it.
+    pub(crate) organisation: Option<String>,
     pub(crate) project: Option<String>,
+    pub(crate) cost_centre: Option<String>,
+    /// What an API key may be used for at most. `None` for callers without one, whom the access rules alone bound.
+    pub(crate) bounds: Option<KeyBounds>,
+    /// The application's key, when that named this caller.
+    pub(crate) delegated_by: Option<KeyId>,
     /// What the engine may see: base64url of a JSON object, at most 4 KiB.
     pub(crate) forwarded_claims: Option<String>,
 }
 
+/// What a key's maker gave it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct KeyBounds {
+    pub(crate) permissions: Vec<Permission>,
+    /// Empty: all.
+    pub(crate) models: Vec<ModelName>,
+}
+
 impl Principal {
+    /// A caller of whom nothing else is known.
+    pub(crate) fn new(tenant: TenantId, kind: PrincipalKind, subject: String) -> Self {
+        Self {
+            tenant,
+            kind,
+            subject,
+            issuer: None,
+            provider: None,
+            key: None,
+            groups: Vec::new(),
+            roles: Vec::new(),
+            scopes: Vec::new(),
+            email: None,
+            organisation: None,
+            project: None,
+            cost_centre: None,
+            bounds: None,
+            delegated_by: None,
+            forwarded_claims: None,
+        }
+    }
+
     pub(crate) fn snapshot(&self) -> PrincipalSnapshot {
         PrincipalSnapshot {
             kind: self.kind,
@@ -31,6 +73,10 @@ impl Principal {
             key: self.key.clone(),
             groups: self.groups.clone(),
             project: self.project.clone(),
+            organisation: self.organisation.clone(),
+            cost_centre: self.cost_centre.clone(),
+            email: self.email.clone(),
+            delegated_by: self.delegated_by.clone(),
         }
     }
 }

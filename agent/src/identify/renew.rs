@@ -3,7 +3,7 @@
 use super::{
     discovery::{metadata_address, parse_metadata},
     excerpt::Excerpt,
-    issuer_keys::{Held, IssuerKeys, RenewFault, Source, State},
+    issuer_keys::{Attempts, Fetched, Held, IssuerKeys, RenewFault, Source, State},
     key_file::KeyFile,
     key_set::KeySet,
 };
@@ -59,13 +59,15 @@ impl Renewer {
     }
 
     async fn attempt(&self, extent: Extent) -> Result<(Held, Bytes), RenewFault> {
-        let Source { issuer: configured, jwks_url } = &self.keys.source;
+        let Source { issuer: configured, jwks_url, jwks: _ } = &self.keys.source;
         let state = self.keys.state();
         let held = state.held.as_deref();
-        let (issuer, jwks_uri) = match (jwks_url, held) {
+        let known = held.filter(|_| extent == Extent::KeysOnly);
+        let known = known.and_then(|held| Some((held.issuer.clone(), held.fetched.as_ref()?.from.clone())));
+        let (issuer, jwks_uri) = match (jwks_url, known) {
             (Some(address), _) => (configured.clone(), address.clone()),
-            (None, Some(held)) if extent == Extent::KeysOnly => (held.issuer.clone(), held.jwks_uri.clone()),
-            (None, _) => self.discover(configured).await?,
+            (None, Some(known)) => known,
+            (None, None) => self.discover(configured).await?,
         };
         let body = self.get(&jwks_uri).await?;
         let keys = KeySet::parse(&body)
@@ -75,7 +77,8 @@ impl Renewer {
             Some(held) => held.generation + 1,
             None => 1,
         };
-        Ok((Held { issuer, jwks_uri, keys, fetched_at: self.clock.now(), generation }, body))
+        let fetched = Some(Fetched { from: jwks_uri, at: self.clock.now() });
+        Ok((Held { issuer, keys, fetched, generation }, body))
     }
 
     async fn discover(&self, configured: &str) -> Result<(String, Url), RenewFault> {
@@ -99,7 +102,8 @@ impl Renewer {
             Ok((held, body)) => {
                 let held = Arc::new(held);
                 report_change(&self.keys.source, before.held.as_deref(), &held);
-                let state = State { held: Some(Arc::clone(&held)), failure: None, next_attempt };
+                let attempts = Attempts { good: before.attempts.good + 1, ..before.attempts };
+                let state = State { held: Some(Arc::clone(&held)), failure: None, next_attempt, attempts };
                 self.keys.end_attempt(state);
                 self.store(held, body).await;
             }
@@ -117,7 +121,8 @@ impl Renewer {
                     tracing::warn!(issuer.url = %self.keys.source.issuer, error = %fault, "{consequence}");
                 }
                 let failure = Some(Arc::new(fault));
-                self.keys.end_attempt(State { held: before.held.clone(), failure, next_attempt });
+                let attempts = Attempts { failed: before.attempts.failed + 1, ..before.attempts };
+                self.keys.end_attempt(State { held: before.held.clone(), failure, next_attempt, attempts });
             }
         }
     }

@@ -25,6 +25,8 @@ pub(super) struct Token<'a> {
 pub(super) struct Header {
     pub(super) algorithm: Algorithm,
     pub(super) key_id: Option<String>,
+    /// Whether it says of itself that it is an access token (RFC 9068 section 2.1).
+    pub(super) is_at_jwt: bool,
 }
 
 impl<'a> Token<'a> {
@@ -57,7 +59,7 @@ impl Header {
             JsonFault::NotJson | JsonFault::NotAnObject => IdentityFault::HeaderNotJson,
         })?;
         refuse_extensions(&members)?;
-        check_type(&members)?;
+        let is_at_jwt = read_type(&members)?;
         let name = members.get("alg").and_then(Value::as_str).ok_or(IdentityFault::HeaderType("alg"))?;
         let algorithm = Algorithm::from_name(name)
             .ok_or_else(|| IdentityFault::AlgorithmNotAllowed(Excerpt::of(name)))?;
@@ -67,7 +69,7 @@ impl Header {
         {
             return Err(IdentityFault::KeyIdTooLong { bytes, max: MAX_KEY_ID_BYTES });
         }
-        Ok(Self { algorithm, key_id })
+        Ok(Self { algorithm, key_id, is_at_jwt })
     }
 }
 
@@ -108,13 +110,14 @@ fn refuse_extensions(members: &Map<String, Value>) -> Result<(), IdentityFault> 
 
 /// Other kinds of token that the same issuer signs with the same key say so here (RFC 8725 section 3.11); media
 /// types compare without regard to case, and `application/` may be left out (RFC 7515 section 4.1.9).
-fn check_type(members: &Map<String, Value>) -> Result<(), IdentityFault> {
+fn read_type(members: &Map<String, Value>) -> Result<bool, IdentityFault> {
     let Some(found) = text(members, "typ")? else {
-        return Ok(());
+        return Ok(false);
     };
-    let known = ["JWT", "at+jwt", "application/at+jwt"];
-    if known.iter().any(|known| known.eq_ignore_ascii_case(found)) {
-        Ok(())
+    if ["at+jwt", "application/at+jwt"].iter().any(|name| name.eq_ignore_ascii_case(found)) {
+        Ok(true)
+    } else if found.eq_ignore_ascii_case("JWT") {
+        Ok(false)
     } else {
         Err(IdentityFault::TypeNotAllowed(Excerpt::of(found)))
     }

@@ -3,12 +3,15 @@
 
 use super::{
     claims::Claims,
+    demands::{check_claims, check_scopes},
     excerpt::Excerpt,
     fault::IdentityFault,
     issuer_keys::{Held, IssuerKeys, Renewal},
     issuers::Issuers,
     key_set::Selected,
+    kind::check_kind,
     mapping::{check_subject, principal},
+    meant,
     principal::Principal,
     token::{Header, Token},
 };
@@ -34,21 +37,27 @@ pub(super) async fn verify(
     let token = Token::parse(text)?;
     let claims = Claims::parse(&token.payload)?;
     let issuer = claims.issuer()?;
-    let mut providers = snapshot.providers(issuer).peekable();
-    if providers.peek().is_none() {
-        return Err(IdentityFault::UnknownIssuer(Excerpt::of(issuer)));
-    }
-    let provider = claims.audience(providers)?;
+    let of_issuer =
+        snapshot.of_issuer(issuer).ok_or_else(|| IdentityFault::UnknownIssuer(Excerpt::of(issuer)))?;
+    let provider = meant::provider(&claims, of_issuer, snapshot)?;
     if !provider.algorithms.contains(&token.header.algorithm) {
         return Err(IdentityFault::AlgorithmNotAllowed(Excerpt::of(token.header.algorithm.name())));
     }
-    let valid_until = claims.check_times(clock.now(), provider.clock_skew)?;
-    claims.check_use()?;
+    let valid_until = claims.check_times(clock.now(), provider.clock_skew, provider.max_age)?;
+    check_kind(&claims, &token.header, provider)?;
+    check_claims(&claims, provider)?;
+    // RFC 7800; bound by DPoP (RFC 9449) or a client certificate (RFC 8705), it is nothing without the proof.
+    // Keycloak says so by the claim `typ` too.
+    let says_bound = claims.text("typ").is_some_and(|typ| typ.eq_ignore_ascii_case("DPoP"));
+    if says_bound || claims.get("cnf").is_some() {
+        return Err(IdentityFault::ConfirmationUnproven);
+    }
     check_subject(&claims, provider)?;
 
     let keys = issuers.keys_of(provider).ok_or_else(|| not_applied(issuer))?;
     let held = held_with_key(&keys, issuer, &token.header, clock).await?;
     check_signature(&held, &token)?;
+    check_scopes(&claims, provider)?;
     let principal = principal(&claims, issuer, provider)?;
     Ok(Verified { principal, valid_until, generation: held.generation, keys })
 }
@@ -96,7 +105,7 @@ fn select<'a>(
     held: &'a Held,
     header: &Header,
 ) -> Result<Option<&'a aws_lc_rs::signature::ParsedPublicKey>, IdentityFault> {
-    let Header { algorithm, key_id } = header;
+    let Header { algorithm, key_id, is_at_jwt: _ } = header;
     let issuer = || Excerpt::of(&held.issuer);
     match held.keys.select(key_id.as_deref(), *algorithm) {
         Selected::One(key) => Ok(Some(key)),

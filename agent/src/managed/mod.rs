@@ -9,11 +9,10 @@ use crate::{
     enrolment::{Identity, IdentityError, Link, Renewer},
     reporter::{LAST_WORK, Reporter},
     settings::Environment,
-    source::{ControlPlane, Source, SourceFault},
+    source::{ControlPlane, Looks, Source, SourceFault},
     usage::{AuthorityMark, SpoolWriter},
 };
 use attach_proto::{enrolment::AgentName, v1};
-use rustls::ClientConfig;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -70,12 +69,12 @@ impl Managed {
         &self,
         upstreams: Vec<v1::Upstream>,
         environment: Environment,
-        engine_tls: Arc<ClientConfig>,
+        looks: Looks,
     ) -> Result<Source, SourceFault> {
         let (link, standing) = (self.link.clone(), self.standing());
         let clock = self.clock.clone();
         let control_plane =
-            ControlPlane::new(link, &self.state, upstreams, environment, clock, standing, engine_tls)?;
+            ControlPlane::new(link, &self.state, upstreams, environment, clock, standing, looks)?;
         Ok(Source::ControlPlane(Box::new(control_plane)))
     }
 

@@ -4,14 +4,21 @@
 //! families, which would grow without end.
 
 mod control_plane;
+mod issuers;
 
-use crate::{clock::Clock, control_plane::Standing, identify::Principal, refusal::Refusal};
+use crate::{
+    clock::Clock,
+    control_plane::Standing,
+    identify::{Issuers, Principal},
+    refusal::Refusal,
+};
 use attach_proto::{
     id::{ModelName, TenantId},
     usage::{MeasuredQuantity, PrincipalKind, UsageEvent},
 };
 use control_plane::ControlPlaneCollector;
 use foldhash::{HashMap, HashMapExt as _};
+use issuers::IssuerCollector;
 use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
@@ -71,7 +78,7 @@ struct OperationLabels {
 
 impl Metrics {
     /// `standing`: how things stand with the control plane that the gateway belongs to.
-    pub(crate) fn new(standing: Option<Arc<Standing>>, clock: Clock) -> Self {
+    pub(crate) fn new(standing: Option<Arc<Standing>>, issuers: Arc<Issuers>, clock: Clock) -> Self {
         let requests = Family::default();
         let refusals = Family::default();
         let histogram = || Histogram::new(DURATION_BUCKETS);
@@ -129,7 +136,8 @@ impl Metrics {
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         registry.register("build", "The program", Info::new(version));
         registry.register_collector(Box::new(UsageCollector(Arc::clone(&usage))));
-        registry.register_collector(Box::new(ControlPlaneCollector::new(standing, clock)));
+        registry.register_collector(Box::new(ControlPlaneCollector::new(standing, clock.clone())));
+        registry.register_collector(Box::new(IssuerCollector { issuers, clock }));
         Self {
             registry,
             requests,

@@ -95,6 +95,10 @@ impl Refusal {
             Self::Identity(IdentityFault::NoCredential) => {
                 line(StatusCode::UNAUTHORIZED, "missing_credential", Caller)
             }
+            // RFC 6750 section 3.1: the token is good, for other things.
+            Self::Identity(IdentityFault::MissingScope(_)) => {
+                line(StatusCode::FORBIDDEN, "insufficient_scope", Caller)
+            }
             Self::Identity(_) => line(StatusCode::UNAUTHORIZED, "invalid_credential", Caller),
             Self::Body(BodyFault::TooLarge { .. }) => {
                 line(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", Caller)
@@ -165,6 +169,13 @@ impl Refusal {
     /// `WWW-Authenticate` (RFC 6750 section 3): a request without any credential gets no error code.
     pub(crate) fn challenge(&self) -> Option<HeaderValue> {
         let Self::Identity(fault) = self else { return None };
+        if let IdentityFault::MissingScope(scope) = fault {
+            // Not where the scope could end the quoted string.
+            let is_plain = scope.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
+            let named = if is_plain { format!(", scope=\"{scope}\"") } else { String::new() };
+            let value = format!("Bearer realm=\"attach-gateway\", error=\"insufficient_scope\"{named}");
+            return HeaderValue::try_from(value).ok();
+        }
         if self.status() != StatusCode::UNAUTHORIZED {
             return None;
         }

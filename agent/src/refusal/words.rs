@@ -9,7 +9,7 @@ use crate::{
     identify::IdentityFault,
     route::NoRoute,
 };
-use attach_proto::bundle::{Measure, Permission};
+use attach_proto::bundle::Measure;
 use serde_json::json;
 
 impl Refusal {
@@ -25,6 +25,9 @@ impl Refusal {
             Self::Identity(IdentityFault::NoCredential) => {
                 "No credential: send `Authorization: Bearer <access token or API key>`.".to_owned()
             }
+            Self::Identity(IdentityFault::MissingScope(scope)) => {
+                format!("The access token was not granted the scope '{scope}', which this gateway requires.")
+            }
             Self::Identity(_) => "The access token or API key is not valid here, or no longer.".to_owned(),
             Self::Body(BodyFault::TooLarge { limit }) => format!("The body is larger than {limit} bytes."),
             Self::Body(BodyFault::NoRoom) | Self::NotAdmitted(NotAdmitted::Overloaded) => {
@@ -34,11 +37,7 @@ impl Refusal {
             Self::Body(BodyFault::Broken) => "The body broke off.".to_owned(),
             Self::Ask(fault) => fault.to_string(),
             Self::Forbidden(Forbidden::Permission(permission)) => {
-                let name = match permission {
-                    Permission::Inference => "inference",
-                    Permission::Read => "read",
-                };
-                format!("You do not have the permission `{name}` here.")
+                format!("You do not have the permission `{}` here.", permission.name())
             }
             Self::Forbidden(Forbidden::Model(model)) => format!("You may not use the model '{model}'."),
             Self::Forbidden(Forbidden::UnknownModel(model)) => format!("model '{model}' not found"),

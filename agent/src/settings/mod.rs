@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     /// How long open answers may go on after a signal to stop.
     pub(crate) grace: Duration,
     pub(crate) max_request_bytes: usize,
+    /// How old an issuer's keys may get before they are renewed.
+    pub(crate) jwks_ttl: Duration,
     pub(crate) access_log: AccessLogTo,
     pub(crate) origin: BundleOrigin,
     pub(crate) auth_config: AuthConfig,
@@ -120,6 +122,7 @@ impl Settings {
                 DEFAULT_MAX_REQUEST_BYTES
             }),
         };
+        let jwks_ttl = jwks_ttl(environment, &mut problems);
         let tls = tls_files(args, &mut problems);
         let origin = bundle::origin(args, environment, is_enrolled, &mut problems);
         match (origin, problems.is_empty()) {
@@ -131,6 +134,7 @@ impl Settings {
                 workers: workers(args),
                 grace: Duration::from_secs(args.grace),
                 max_request_bytes,
+                jwks_ttl,
                 access_log: args.access_log,
                 origin,
                 auth_config: AuthConfig {
@@ -146,6 +150,25 @@ impl Settings {
             _ => Err(InvalidSettings(problems)),
         }
     }
+}
+
+fn jwks_ttl(environment: &Environment, problems: &mut Vec<Problem>) -> Duration {
+    /// As Attach Gateway and Envoy have it.
+    const USUAL: u64 = 600;
+    /// Not below the pause between two questions about an unknown key; a day is as long as keys are ever used.
+    const ALLOWED: std::ops::RangeInclusive<u64> = 30..=86_400;
+    let seconds = match environment.get("JWKS_TTL") {
+        None => USUAL,
+        Some(text) => text.parse().ok().filter(|seconds| ALLOWED.contains(seconds)).unwrap_or_else(|| {
+            problems.push(Problem::new(
+                "JWKS_TTL",
+                format!("is {text:?}, which is no number of seconds from 30 to 86400"),
+                format!("Set it to a number such as {USUAL}, or unset it."),
+            ));
+            USUAL
+        }),
+    };
+    Duration::from_secs(seconds)
 }
 
 fn admin_address(args: &ServeArgs) -> AdminAddress {

@@ -8,10 +8,11 @@ mod file;
 mod keys_file;
 mod local;
 
-pub(crate) use control_plane::ControlPlane;
+pub(crate) use control_plane::{ControlPlane, Looks};
 pub(crate) use file::{FileFault, read as read_bundle_file};
 
 use crate::{
+    identify::check_key_sets,
     settings::{Environment, LocalOrigin},
     snapshot::Snapshot,
 };
@@ -80,9 +81,16 @@ impl Source {
     }
 }
 
+/// A bundle that this gateway can serve by, but for its upstreams.
+fn bundle_of(wire: v1::Bundle) -> Result<Bundle, Invalid> {
+    let bundle = Bundle::try_from(wire)?;
+    check_key_sets(&bundle)?;
+    Ok(bundle)
+}
+
 /// `check FILE` and the gateway itself come through here.
 pub(crate) fn validate(wire: v1::Bundle, name: &str) -> Result<Bundle, SourceFault> {
-    let validated = Bundle::try_from(wire).and_then(|bundle| bundle.check_upstreams().map(|()| bundle));
+    let validated = bundle_of(wire).and_then(|bundle| bundle.check_upstreams().map(|()| bundle));
     validated.map_err(|invalid| SourceFault::Invalid { origin: name.to_owned(), invalid })
 }
 

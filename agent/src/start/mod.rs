@@ -20,7 +20,7 @@ use crate::{
     route::Engines,
     settings::{AdminAddress, BundleOrigin, Environment, LocalOrigin, Settings},
     snapshot::Snapshot,
-    source::{Loaded, Source},
+    source::{Loaded, Looks, Source},
     tls::TlsFiles,
     usage::{Destination, SpoolWriter},
 };
@@ -28,7 +28,6 @@ use agent_id::agent_id;
 use anyhow::Context as _;
 use attach_proto::{enrolment::AgentName, id::Revision};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use rustls::ClientConfig;
 use signals::Signals;
 use std::{fs, os::unix::fs::DirBuilderExt as _, sync::Arc, thread};
 use tokio::sync::watch;
@@ -39,7 +38,13 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
     raise_file_limit();
     let clock = Clock::System;
     let client_tls = tls_config();
-    let (mut source, managed) = source(settings, environment, &clock, &client_tls)?;
+    let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let issuers =
+        Issuers::new(control.handle().clone(), &settings.state_dir, clock.clone(), Arc::clone(&client_tls));
+    let issuers = issuers.with_ttl(settings.jwks_ttl);
+    let issuers = Arc::new(issuers);
+    let looks = Looks { engine_tls: Arc::clone(&client_tls), issuers: Arc::clone(&issuers) };
+    let (mut source, managed) = source(settings, environment, &clock, looks)?;
     let tls = settings.tls.as_ref().map(TlsFiles::acceptor).transpose()?;
     let (snapshot, listeners) = match source.load()? {
         Loaded::Bundle(snapshot) => (snapshot, Some(listen::bind(settings.listen, settings.workers)?)),
@@ -67,13 +72,9 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
     };
     let (refusals, close_refusals) = DecisionLog::to_state(&settings.state_dir, clock.clone())?;
     let standing = managed.as_ref().map(Managed::standing);
-    let metrics = Arc::new(Metrics::new(standing.clone(), clock.clone()));
+    let metrics = Arc::new(Metrics::new(standing.clone(), Arc::clone(&issuers), clock.clone()));
     let (snapshots, receiver) = watch::channel(Arc::clone(&snapshot));
 
-    let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let issuers =
-        Issuers::new(control.handle().clone(), &settings.state_dir, clock.clone(), Arc::clone(&client_tls));
-    let issuers = Arc::new(issuers);
     issuers.apply(&snapshot);
 
     let stop = CancellationToken::new();
@@ -179,13 +180,13 @@ fn source(
     settings: &Settings,
     environment: Environment,
     clock: &Clock,
-    engine_tls: &Arc<ClientConfig>,
+    looks: Looks,
 ) -> anyhow::Result<(Source, Option<Managed>)> {
     match &settings.origin {
         BundleOrigin::Local(origin) => Ok((Source::local(LocalOrigin::clone(origin), environment), None)),
         BundleOrigin::ControlPlane { upstreams } => {
             let managed = Managed::load(&settings.state_dir, clock.clone())?;
-            let source = managed.source(upstreams.clone(), environment, Arc::clone(engine_tls))?;
+            let source = managed.source(upstreams.clone(), environment, looks)?;
             Ok((source, Some(managed)))
         }
     }

@@ -112,6 +112,10 @@ mod tests {
                 key: "k-1".to_owned(),
                 groups: vec!["g".to_owned()],
                 project: "p".to_owned(),
+                organisation: "o".to_owned(),
+                cost_centre: "c".to_owned(),
+                email: "e".to_owned(),
+                delegated_by: "k".to_owned(),
             }),
             measures: vec![
                 measured("output_tokens", 7, v1::MeasureSource::Engine),

@@ -27,17 +27,22 @@ pub(crate) struct AccessRule {
     id: String,
     principals: Vec<String>,
     groups: Vec<String>,
+    roles: Vec<String>,
+    scopes: Vec<String>,
     models: Vec<String>,
     permissions: Vec<Permission>,
 }
 
 impl From<bundle::AccessRule> for AccessRule {
     fn from(rule: bundle::AccessRule) -> Self {
-        let bundle::AccessRule { id, tenant: _, principals, groups, models, permissions } = rule;
+        let bundle::AccessRule { id, tenant: _, principals, groups, roles, scopes, models, permissions } =
+            rule;
         Self {
             id: id.into(),
             principals,
             groups,
+            roles,
+            scopes,
             models: models.into_iter().map(Into::into).collect(),
             permissions: permissions.into_iter().map(Into::into).collect(),
         }
@@ -66,6 +71,12 @@ pub(crate) struct AccessRuleBody {
     principals: Vec<String>,
     #[serde(default)]
     groups: Vec<String>,
+    /// Of the caller's token, by the identity provider's claim of roles.
+    #[serde(default)]
+    roles: Vec<String>,
+    /// Scopes of the caller's token, one of which it must have been granted.
+    #[serde(default)]
+    scopes: Vec<String>,
     #[serde(default)]
     models: Vec<String>,
     /// At least one.
@@ -83,12 +94,14 @@ pub(super) async fn set(
     Named((tenant, id)): Named<(TenantId, AccessRuleId)>,
     Body(body): Body<AccessRuleBody>,
 ) -> Result<Json<AccessRule>, Problem> {
-    let AccessRuleBody { principals, groups, models, permissions } = body;
+    let AccessRuleBody { principals, groups, roles, scopes, models, permissions } = body;
     let wire = v1::AccessRule {
         id: id.into(),
         tenant: tenant.into(),
         principals,
         groups,
+        roles,
+        scopes,
         models,
         permissions: permissions.into_iter().map(|of| v1::Permission::from(of).into()).collect(),
     };

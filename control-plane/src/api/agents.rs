@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     db::fleet,
-    domain::fleet::{AgentRecord, AgentReport, AgentState, EngineReport},
+    domain::fleet::{AgentRecord, AgentReport, AgentState, EngineReport, IssuerReport},
     ops::revoke_agent,
     state::App,
 };
@@ -62,6 +62,38 @@ pub(crate) struct Report {
     clock_offset_ms: Option<i64>,
     unacknowledged_events: i64,
     engines: Vec<Engine>,
+    /// Of its callers' tokens; those in trouble first, and no more than 50.
+    issuers: Vec<Issuer>,
+}
+
+/// How it stands with an issuer's keys at this agent.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Issuer {
+    issuer: String,
+    /// Where its keys come from, when that is not its metadata: an address, or `bundle`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+    keys: u32,
+    /// Keys of its set that are not used.
+    skipped_keys: u32,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fetched_at: Option<Timestamp>,
+    /// The keys should have been renewed.
+    stale: bool,
+    /// Its tokens can be verified.
+    usable: bool,
+    /// Why its keys can't be renewed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+impl From<IssuerReport> for Issuer {
+    fn from(report: IssuerReport) -> Self {
+        let IssuerReport { issuer, source, keys, skipped_keys, fetched_at, is_stale, is_usable, problem } =
+            report;
+        Self { issuer, source, keys, skipped_keys, fetched_at, stale: is_stale, usable: is_usable, problem }
+    }
 }
 
 /// An engine that its host declares.
@@ -89,6 +121,7 @@ impl From<AgentReport> for Report {
             clock_offset_ms: report.clock_offset_ms,
             unacknowledged_events: report.unacknowledged_events,
             engines: report.engines.into_iter().map(engine).collect(),
+            issuers: report.issuers.into_iter().map(Issuer::from).collect(),
         }
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Scope {
     principals: Vec<String>,
     groups: Vec<String>,
     models: Vec<String>,
+    /// Ids of API keys.
+    keys: Vec<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -45,14 +47,19 @@ pub(crate) struct Limit {
 impl From<bundle::Limit> for Limit {
     fn from(limit: bundle::Limit) -> Self {
         let bundle::Limit { id, tenant: _, counter, scope, measure, window, amount } = limit;
-        let bundle::LimitScope { principals, groups, models } = scope;
+        let bundle::LimitScope { principals, groups, models, keys } = scope;
         Self {
             id: id.into(),
             counter: counter.into(),
             measure: measure.into(),
             amount,
             window_seconds: window.as_secs(),
-            scope: Scope { principals, groups, models: models.into_iter().map(Into::into).collect() },
+            scope: Scope {
+                principals,
+                groups,
+                models: models.into_iter().map(Into::into).collect(),
+                keys: keys.into_iter().map(Into::into).collect(),
+            },
         }
     }
 }
@@ -109,12 +116,12 @@ pub(super) async fn set(
     Body(body): Body<LimitBody>,
 ) -> Result<Json<Limit>, Problem> {
     let LimitBody { counter, measure, amount, window_seconds, scope } = body;
-    let Scope { principals, groups, models } = scope;
+    let Scope { principals, groups, models, keys } = scope;
     let wire = v1::Limit {
         id: id.into(),
         tenant: tenant.into(),
         counter: v1::Counter::from(counter).into(),
-        scope: Some(v1::LimitScope { principals, groups, models }),
+        scope: Some(v1::LimitScope { principals, groups, models, keys }),
         measure: v1::Measure::from(measure).into(),
         window: Some(Duration::from_secs(window_seconds.into()).into()),
         amount,

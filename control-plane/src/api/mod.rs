@@ -8,6 +8,7 @@ mod access_rules;
 mod agents;
 mod audit;
 mod extract;
+mod identity_provider;
 mod identity_providers;
 mod join_tokens;
 mod keys;

@@ -107,6 +107,7 @@ impl Problem {
             OpError::Invalid { field, problem } => {
                 Self::of_invalid(&Invalid { path: field.to_owned(), problem: problem.to_owned() }, names)
             }
+            OpError::Contract(invalid) => Self::of_invalid(&invalid, names),
             OpError::Db(error) => error.into(),
             OpError::NoRandomness(error) => Self::fault(&error),
             OpError::Seal(error) => Self::fault(&error),

@@ -60,5 +60,7 @@ words! {
         Inference,
         /// Lists of models and the like.
         Read,
+        /// To change what an engine has: pull, create, copy and delete models. Only by a rule that says so.
+        Admin,
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     auth::Session,
     db::{fleet, pools},
     domain::{
-        fleet::{AgentRecord, AgentReport, AgentState, EngineReport},
+        fleet::{AgentRecord, AgentReport, AgentState, EngineReport, IssuerReport},
         page::Page,
     },
     ops::{JOIN_TOKEN_LIFE, create_join_token, revoke_agent},
@@ -44,7 +44,43 @@ struct Agent {
     problems: Vec<String>,
     facts: Vec<(&'static str, String)>,
     engines: Vec<EngineReport>,
+    issuers: Vec<Issuer>,
     path: String,
+}
+
+struct Issuer {
+    name: String,
+    state: &'static str,
+    class: &'static str,
+    keys: String,
+    fetched: String,
+    problem: String,
+}
+
+impl From<IssuerReport> for Issuer {
+    fn from(report: IssuerReport) -> Self {
+        let (state, class) = match (report.is_usable, report.is_stale || report.problem.is_some()) {
+            (false, _) => ("no keys", "bad"),
+            (true, true) => ("old keys", "warn"),
+            (true, false) => ("good", "good"),
+        };
+        let skipped = match report.skipped_keys {
+            0 => String::new(),
+            skipped => format!(", {skipped} not usable"),
+        };
+        Self {
+            name: report.issuer,
+            state,
+            class,
+            keys: format!("{}{skipped}", report.keys),
+            fetched: match (report.fetched_at, report.source.as_deref()) {
+                (Some(at), _) => time(at),
+                (None, Some("bundle")) => "came with the configuration".to_owned(),
+                (None, _) => "never".to_owned(),
+            },
+            problem: report.problem.unwrap_or_default(),
+        }
+    }
 }
 
 impl Agent {
@@ -54,6 +90,8 @@ impl Agent {
             Some(report) => (problems(report), facts(report, agent.pool_revision)),
             None => (Vec::new(), Vec::new()),
         };
+        let (engines, issuers) =
+            agent.report.map(|report| (report.engines, report.issuers)).unwrap_or_default();
         Self {
             path: format!("/agents/{}", agent.id),
             id: agent.id.into(),
@@ -69,7 +107,8 @@ impl Agent {
             enrolled: time(agent.enrolled_at),
             problems,
             facts,
-            engines: agent.report.map(|report| report.engines).unwrap_or_default(),
+            engines,
+            issuers: issuers.into_iter().map(Issuer::from).collect(),
         }
     }
 }

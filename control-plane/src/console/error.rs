@@ -48,7 +48,9 @@ impl From<OpError> for Failure {
     fn from(error: OpError) -> Self {
         match error {
             OpError::NotFound(what) => Self::NotFound(what),
-            OpError::Invalid { .. } | OpError::Exists(_) => Self::Unreadable(error.to_string()),
+            OpError::Invalid { .. } | OpError::Contract(_) | OpError::Exists(_) => {
+                Self::Unreadable(error.to_string())
+            }
             OpError::Db(error) => error.into(),
             OpError::NoRandomness(error) => fault(&error),
             OpError::Seal(error) => fault(&error),

@@ -172,6 +172,7 @@ impl Wrong {
     pub(super) fn of(error: OpError) -> Result<Self, Failure> {
         match error {
             OpError::Invalid { field, problem } => Ok(Self::new(field, problem)),
+            OpError::Contract(invalid) => Ok(invalid.into()),
             OpError::Exists(what) => Ok(Self::new("id", format!("is taken: there is such a {what} already"))),
             OpError::NotFound(what) => Ok(Self::new("", format!("There is no such {what} any more."))),
             error @ (OpError::Db(_) | OpError::NoRandomness(_) | OpError::Seal(_)) => Err(error.into()),

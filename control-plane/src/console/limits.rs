@@ -49,10 +49,12 @@ struct LimitView {
 impl LimitView {
     fn new(limit: Limit, tenant: &TenantView) -> Self {
         let models: Vec<_> = limit.scope.models.iter().map(ToString::to_string).collect();
+        let keys: Vec<_> = limit.scope.keys.iter().map(ToString::to_string).collect();
         let narrowed = [
             ("users", limit.scope.principals.join(", ")),
             ("groups", limit.scope.groups.join(", ")),
             ("models", models.join(", ")),
+            ("keys", keys.join(", ")),
         ];
         let narrowed = narrowed.iter().filter(|(_, list)| !list.is_empty());
         let narrowed: Vec<_> = narrowed.map(|(what, list)| format!("{what} {list}")).collect();
@@ -120,11 +122,13 @@ struct Values {
     principals: String,
     groups: String,
     models: String,
+    keys: String,
 }
 
 impl From<&Limit> for Values {
     fn from(limit: &Limit) -> Self {
         let models: Vec<_> = limit.scope.models.iter().map(ToString::to_string).collect();
+        let keys: Vec<_> = limit.scope.keys.iter().map(ToString::to_string).collect();
         Self {
             id: limit.id.to_string(),
             amount: limit.amount.to_string(),
@@ -134,6 +138,7 @@ impl From<&Limit> for Values {
             principals: limit.scope.principals.join(", "),
             groups: limit.scope.groups.join(", "),
             models: models.join(", "),
+            keys: keys.join(", "),
         }
     }
 }
@@ -149,6 +154,7 @@ impl From<&Sent> for Values {
             principals: sent.text("principals"),
             groups: sent.text("groups"),
             models: sent.text("models"),
+            keys: sent.text("keys"),
         }
     }
 }
@@ -175,6 +181,12 @@ fn form(
         Field::text("principals", "Only for users", "With commas between; empty for all.", values.principals),
         Field::text("groups", "Only for groups", "With commas between; empty for all.", values.groups),
         Field::text("models", "Only for models", "With commas between; empty for all.", values.models),
+        Field::text(
+            "keys",
+            "Only for API keys",
+            "Their ids, with commas between; empty for all.",
+            values.keys,
+        ),
     ];
     let list = format!("{}/limits", tenant.path());
     let (title, action) = match existing {
@@ -285,6 +297,7 @@ fn asked(tenant: &str, id: &str, sent: &Sent) -> Result<Limit, Wrong> {
         principals: sent.list("principals"),
         groups: sent.list("groups"),
         models: sent.list("models"),
+        keys: sent.list("keys"),
     };
     let wire = v1::Limit {
         id: id.to_owned(),

@@ -13,7 +13,6 @@ use crate::{
     state::App,
 };
 use attach_proto::{
-    bundle::IdentityProvider,
     id::{IdentityProviderId, TenantId},
     v1,
 };
@@ -32,14 +31,15 @@ struct Values {
     groups: String,
 }
 
-impl From<&IdentityProvider> for Values {
-    fn from(provider: &IdentityProvider) -> Self {
+impl From<v1::IdentityProvider> for Values {
+    fn from(provider: v1::IdentityProvider) -> Self {
+        let claims = provider.claims.unwrap_or_default();
         Self {
-            id: provider.id.to_string(),
-            issuer: provider.issuer.clone(),
+            id: provider.id,
+            issuer: provider.issuer,
             audiences: provider.audiences.join(", "),
-            user: provider.claims.user.as_str().to_owned(),
-            groups: provider.claims.groups.as_str().to_owned(),
+            user: claims.user,
+            groups: claims.groups,
         }
     }
 }
@@ -76,11 +76,16 @@ fn form(
             "With commas between. An issuer and audience lead to one tenant.",
             values.audiences,
         ),
-        Field::text("user", "Claim of the user", "A JSON Pointer; /sub without a word.", values.user),
+        Field::text(
+            "user",
+            "Claim of the user",
+            "A JSON Pointer. Without a word what the product has, which is mostly /sub.",
+            values.user,
+        ),
         Field::text(
             "groups",
             "Claim of the groups",
-            "A JSON Pointer; /groups without a word.",
+            "A JSON Pointer. Without a word what the product has, which is mostly /groups.",
             values.groups,
         ),
     ];
@@ -117,10 +122,14 @@ pub(super) async fn edit(
 ) -> Result<Response, Failure> {
     let (view, provider) = find(&app, &tenant, &id).await?;
     let provider = provider.ok_or(Failure::NotFound("identity provider"))?;
-    Ok(form(&session, &view, Some(&id), Values::from(&provider), None))
+    Ok(form(&session, &view, Some(&id), Values::from(provider), None))
 }
 
-async fn find(app: &App, tenant: &str, id: &str) -> Result<(TenantView, Option<IdentityProvider>), Failure> {
+async fn find(
+    app: &App,
+    tenant: &str,
+    id: &str,
+) -> Result<(TenantView, Option<v1::IdentityProvider>), Failure> {
     let (mut tx, view) = tenants::open(app, tenant).await?;
     let (connection, tenant) = tx.parts();
     let found = match id.parse::<IdentityProviderId>() {
@@ -158,15 +167,13 @@ async fn save(
     app: &App,
     session: &Session,
     tenant: &TenantView,
-    (id, existing): (&str, Option<&IdentityProvider>),
+    (id, existing): (&str, Option<&v1::IdentityProvider>),
     sent: &Sent,
 ) -> Result<Response, Failure> {
-    let wrong = match asked(&tenant.id, id, existing, sent) {
-        Ok(provider) => match set_identity_provider(&app.db, &session.actor(), &provider).await {
-            Ok(()) => return Ok(see(&tenant.path())),
-            Err(error) => Wrong::of(error)?,
-        },
-        Err(wrong) => wrong,
+    let said = asked(&tenant.id, id, existing, sent);
+    let wrong = match set_identity_provider(&app.db, &session.actor(), said).await {
+        Ok(()) => return Ok(see(&tenant.path())),
+        Err(error) => Wrong::of(error)?,
     };
     Ok(form(session, tenant, existing.map(|_| id), Values::from(sent), Some(wrong)))
 }
@@ -175,31 +182,22 @@ async fn save(
 fn asked(
     tenant: &str,
     id: &str,
-    existing: Option<&IdentityProvider>,
+    existing: Option<&v1::IdentityProvider>,
     sent: &Sent,
-) -> Result<IdentityProvider, Wrong> {
-    let claims = v1::ClaimMapping {
-        user: sent.text("user"),
-        groups: sent.text("groups"),
-        ..v1::ClaimMapping::default()
-    };
-    let wire = v1::IdentityProvider {
+) -> v1::IdentityProvider {
+    let before = existing.cloned().unwrap_or_default();
+    v1::IdentityProvider {
         id: id.to_owned(),
         tenant: tenant.to_owned(),
         issuer: sent.text("issuer"),
         audiences: sent.list("audiences"),
-        claims: Some(claims),
-        ..v1::IdentityProvider::default()
-    };
-    let mut provider = IdentityProvider::try_from(wire).map_err(Wrong::from)?;
-    if let Some(existing) = existing {
-        provider.algorithms.clone_from(&existing.algorithms);
-        provider.jwks_url.clone_from(&existing.jwks_url);
-        provider.clock_skew = existing.clock_skew;
-        provider.claims.project.clone_from(&existing.claims.project);
-        provider.claims.forwarded.clone_from(&existing.claims.forwarded);
+        claims: Some(v1::ClaimMapping {
+            user: sent.text("user"),
+            groups: sent.text("groups"),
+            ..before.claims.unwrap_or_default()
+        }),
+        ..before
     }
-    Ok(provider)
 }
 
 pub(super) async fn ask_remove(

@@ -156,9 +156,9 @@ pub(super) async fn show(
     let sum = consumption::sums(&mut *connection, tenant, &query).await?.unwrap_or_default().pop();
     let pools = pools::of_tenant(connection, tenant).await?;
     let quantity = |kind| sum.as_ref().map_or(0, |sum| sum.quantity(kind));
-    let provider = |provider: attach_proto::bundle::IdentityProvider| Provider {
+    let provider = |provider: attach_proto::v1::IdentityProvider| Provider {
         path: format!("{}/providers/{}", view.path(), provider.id),
-        id: provider.id.into(),
+        id: provider.id,
         issuer: provider.issuer,
         audiences: provider.audiences.join(", "),
     };

@@ -18,7 +18,7 @@ pub(crate) async fn list(
     page: &Page<String>,
 ) -> Result<Part<AccessRule>, DbError> {
     let rows = sqlx::query!(
-        "select id, principals, groups, models, permissions from access_rule
+        "select id, principals, groups, roles, scopes, models, permissions from access_rule
          where tenant_id = $1 and ($2::text is null or id > $2) order by id limit $3",
         tenant.as_str(),
         page.after.as_deref(),
@@ -33,6 +33,8 @@ pub(crate) async fn list(
             tenant: tenant.clone(),
             principals: row.principals,
             groups: row.groups,
+            roles: row.roles,
+            scopes: row.scopes,
             models: row
                 .models
                 .iter()
@@ -54,19 +56,22 @@ pub(crate) async fn put(
     rule: &AccessRule,
     version: i64,
 ) -> Result<(), DbError> {
-    let AccessRule { id, tenant, principals, groups, models, permissions } = rule;
+    let AccessRule { id, tenant, principals, groups, roles, scopes, models, permissions } = rule;
     let models: Vec<String> = models.iter().map(ToString::to_string).collect();
     let permissions: Vec<String> = permissions.iter().map(|of| of.name().to_owned()).collect();
     sqlx::query!(
-        "insert into access_rule (tenant_id, id, principals, groups, models, permissions, version)
-         values ($1, $2, $3, $4, $5, $6, $7)
+        "insert into access_rule (tenant_id, id, principals, groups, roles, scopes, models, permissions, version)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          on conflict (tenant_id, id) do update set
-             principals = excluded.principals, groups = excluded.groups, models = excluded.models,
-             permissions = excluded.permissions, version = excluded.version",
+             principals = excluded.principals, groups = excluded.groups, roles = excluded.roles,
+             scopes = excluded.scopes, models = excluded.models, permissions = excluded.permissions,
+             version = excluded.version",
         tenant.as_str(),
         id.as_str(),
         principals,
         groups,
+        roles,
+        scopes,
         &models,
         &permissions,
         version,

@@ -29,6 +29,7 @@ pub(crate) struct Connected<'a> {
 pub(crate) struct Beat<'a> {
     pub(crate) applied_revision: i64,
     pub(crate) health: &'a Value,
+    pub(crate) issuers: &'a Value,
     pub(crate) clock_offset_ms: Option<i64>,
     pub(crate) unacknowledged_events: i64,
 }
@@ -138,13 +139,14 @@ pub(crate) async fn beat(
 ) -> Result<(), DbError> {
     sqlx::query!(
         "update agent_state set last_seen_at = now(), applied_revision = $2, health = $3, clock_offset_ms = $4,
-             unacknowledged_events = $5
+             unacknowledged_events = $5, issuers = $6
          where agent_id = $1",
         id.as_str(),
         said.applied_revision,
         said.health,
         said.clock_offset_ms,
         said.unacknowledged_events,
+        said.issuers,
     )
     .execute(connection)
     .await?;

@@ -1,6 +1,6 @@
 //! What a pool's bundle is made of: its rows as the wire has them, each with its version.
 
-use super::DbError;
+use super::{DbError, identity_providers};
 use attach_proto::{
     id::PoolId,
     resources::ResourceName,
@@ -97,41 +97,34 @@ pub(crate) async fn identity_providers(
     pool: &PoolId,
 ) -> Result<Vec<Row<v1::IdentityProvider>>, DbError> {
     let rows = sqlx::query!(
-        r#"select tenant_id, id, issuer, algorithms, jwks_url, clock_skew_ms, user_claim, groups_claim, project_claim,
-               forwarded_claims, version,
-               array(select audience from identity_audience audience
-                     where audience.tenant_id = provider.tenant_id and audience.provider_id = provider.id
-                     order by audience) as "audiences!"
+        r#"select tenant_id, id, issuer, settings, version, array(
+                   select distinct audience from identity_audience audience
+                   where audience.tenant_id = provider.tenant_id and audience.provider_id = provider.id
+                   order by audience) as "audiences!"
            from identity_provider provider
            where tenant_id in (select tenant_id from pool_membership where pool_id = $1 and until is null)"#,
         pool.as_str()
     )
     .fetch_all(connection)
     .await?;
-    let rows = rows.into_iter().map(|row| Row {
-        name: ResourceName::of_tenant(
-            ResourceKind::IdentityProvider,
-            row.tenant_id.as_str(),
-            row.id.as_str(),
-        ),
-        version: row.version.unsigned_abs(),
-        message: v1::IdentityProvider {
-            id: row.id,
-            tenant: row.tenant_id,
-            issuer: row.issuer,
-            audiences: row.audiences,
-            algorithms: row.algorithms,
-            jwks_url: row.jwks_url.unwrap_or_default(),
-            clock_skew: Some(milliseconds(row.clock_skew_ms.into())),
-            claims: Some(v1::ClaimMapping {
-                user: row.user_claim,
-                groups: row.groups_claim,
-                project: row.project_claim,
-                forwarded: row.forwarded_claims,
-            }),
-        },
+    let rows = rows.into_iter().map(|row| {
+        Ok(Row {
+            name: ResourceName::of_tenant(
+                ResourceKind::IdentityProvider,
+                row.tenant_id.as_str(),
+                row.id.as_str(),
+            ),
+            version: row.version.unsigned_abs(),
+            message: identity_providers::message(identity_providers::Row {
+                tenant_id: row.tenant_id,
+                id: row.id,
+                issuer: row.issuer,
+                audiences: row.audiences,
+                settings: row.settings,
+            })?,
+        })
     });
-    Ok(rows.collect())
+    rows.collect()
 }
 
 /// Those that were not revoked. One that has expired is there: the gateway can then say so to its holder.
@@ -140,8 +133,9 @@ pub(crate) async fn api_keys(
     pool: &PoolId,
 ) -> Result<Vec<Row<v1::ApiKey>>, DbError> {
     let rows = sqlx::query!(
-        r#"select tenant_id, id, encode(sha256, 'hex') as "sha256!", owner, groups,
-               expires_at as "expires_at: Timestamp", version
+        r#"select tenant_id, id, encode(sha256, 'hex') as "sha256!", owner, groups, scopes, models,
+               coalesce(encode(previous_sha256, 'hex'), '') as "previous_sha256!",
+               previous_until as "previous_until: Timestamp", expires_at as "expires_at: Timestamp", version
            from api_key
            where revoked_at is null
                and tenant_id in (select tenant_id from pool_membership where pool_id = $1 and until is null)"#,
@@ -159,6 +153,10 @@ pub(crate) async fn api_keys(
             owner: row.owner,
             groups: row.groups,
             expires_at: row.expires_at.map(|at| attach_proto::timestamp(at.to_jiff())),
+            scopes: row.scopes,
+            models: row.models,
+            previous_sha256: row.previous_sha256,
+            previous_until: row.previous_until.map(|at| attach_proto::timestamp(at.to_jiff())),
         },
     });
     Ok(rows.collect())
@@ -210,7 +208,7 @@ pub(crate) async fn limits(
     pool: &PoolId,
 ) -> Result<Vec<Row<v1::Limit>>, DbError> {
     let rows = sqlx::query!(
-        "select tenant_id, id, counter, measure, window_ms, amount, principals, groups, models, version
+        "select tenant_id, id, counter, measure, window_ms, amount, principals, groups, models, keys, version
          from usage_limit
          where tenant_id in (select tenant_id from pool_membership where pool_id = $1 and until is null)",
         pool.as_str()
@@ -228,6 +226,7 @@ pub(crate) async fn limits(
                 principals: row.principals,
                 groups: row.groups,
                 models: row.models,
+                keys: row.keys,
             }),
             measure: number(v1::Measure::from_str_name, "MEASURE_", &row.measure),
             window: Some(milliseconds(row.window_ms)),
@@ -242,7 +241,7 @@ pub(crate) async fn access_rules(
     pool: &PoolId,
 ) -> Result<Vec<Row<v1::AccessRule>>, DbError> {
     let rows = sqlx::query!(
-        "select tenant_id, id, principals, groups, models, permissions, version from access_rule
+        "select tenant_id, id, principals, groups, roles, scopes, models, permissions, version from access_rule
          where tenant_id in (select tenant_id from pool_membership where pool_id = $1 and until is null)",
         pool.as_str()
     )
@@ -256,6 +255,8 @@ pub(crate) async fn access_rules(
             tenant: row.tenant_id,
             principals: row.principals,
             groups: row.groups,
+            roles: row.roles,
+            scopes: row.scopes,
             models: row.models,
             permissions: row
                 .permissions

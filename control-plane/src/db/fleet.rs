@@ -2,12 +2,12 @@
 
 use super::DbError;
 use crate::domain::{
-    fleet::{AgentRecord, AgentReport, EngineReport, JoinTokenRecord},
+    fleet::{AgentRecord, AgentReport, EngineReport, IssuerReport, JoinTokenRecord},
     page::{Page, Part},
 };
 use attach_proto::{
     id::AgentId,
-    v1::{Upstream, UpstreamHealth, UpstreamKind},
+    v1::{IssuerHealth, Upstream, UpstreamHealth, UpstreamKind},
 };
 use jiff_sqlx::Timestamp;
 use serde_json::Value;
@@ -23,6 +23,7 @@ struct Row {
     program_version: Option<String>,
     upstreams: Option<Value>,
     health: Option<Value>,
+    issuers: Option<Value>,
     last_seen_at: Option<Timestamp>,
     disconnected_at: Option<Timestamp>,
     applied_revision: Option<i64>,
@@ -49,6 +50,7 @@ impl TryFrom<Row> for AgentRecord {
                 clock_offset_ms: row.clock_offset_ms,
                 unacknowledged_events: row.unacknowledged_events.unwrap_or_default(),
                 engines: engines(row.upstreams, row.health),
+                issuers: issuers(row.issuers),
             }),
             (None, _) | (_, None) => None,
         };
@@ -88,6 +90,23 @@ fn engines(upstreams: Option<Value>, health: Option<Value>) -> Vec<EngineReport>
     upstreams.unwrap_or_default().into_iter().map(engine).collect()
 }
 
+/// By the same rule.
+fn issuers(told: Option<Value>) -> Vec<IssuerReport> {
+    let told = told.and_then(|value| serde_json::from_value::<Vec<IssuerHealth>>(value).ok());
+    let moment = |at: pbjson_types::Timestamp| jiff::Timestamp::new(at.seconds, at.nanos).ok();
+    let issuer = |told: IssuerHealth| IssuerReport {
+        issuer: told.issuer,
+        source: Some(told.source).filter(|source| !source.is_empty()),
+        keys: told.keys,
+        skipped_keys: told.skipped_keys,
+        fetched_at: told.fetched_at.and_then(moment),
+        is_stale: told.stale,
+        is_usable: told.usable,
+        problem: Some(told.problem).filter(|problem| !problem.is_empty()),
+    };
+    told.unwrap_or_default().into_iter().map(issuer).collect()
+}
+
 /// In the order of their ids.
 pub(crate) async fn agents(
     connection: &mut PgConnection,
@@ -98,6 +117,7 @@ pub(crate) async fn agents(
         r#"select agent.id, agent.pool_id, agent.host, agent.enrolled_at as "enrolled_at: Timestamp",
                agent.revoked_at as "revoked_at: Timestamp", pool.revision as pool_revision,
                state.program_version as "program_version?", state.upstreams as "upstreams?", state.health as "health?",
+               state.issuers as "issuers?",
                state.last_seen_at as "last_seen_at?: Timestamp", state.disconnected_at as "disconnected_at?: Timestamp",
                state.applied_revision as "applied_revision?", state.refused_revision, state.refusal,
                state.missing_features as "missing_features?", state.clock_offset_ms,
@@ -122,6 +142,7 @@ pub(crate) async fn agent(
         r#"select agent.id, agent.pool_id, agent.host, agent.enrolled_at as "enrolled_at: Timestamp",
                agent.revoked_at as "revoked_at: Timestamp", pool.revision as pool_revision,
                state.program_version as "program_version?", state.upstreams as "upstreams?", state.health as "health?",
+               state.issuers as "issuers?",
                state.last_seen_at as "last_seen_at?: Timestamp", state.disconnected_at as "disconnected_at?: Timestamp",
                state.applied_revision as "applied_revision?", state.refused_revision, state.refusal,
                state.missing_features as "missing_features?", state.clock_offset_ms,

@@ -22,6 +22,7 @@ struct Row {
     principals: Vec<String>,
     groups: Vec<String>,
     models: Vec<String>,
+    keys: Vec<String>,
 }
 
 impl TryFrom<Row> for Limit {
@@ -41,6 +42,11 @@ impl TryFrom<Row> for Limit {
                     .iter()
                     .map(|name| name.parse().map_err(|_| corrupt()))
                     .collect::<Result<_, _>>()?,
+                keys: row
+                    .keys
+                    .iter()
+                    .map(|id| id.parse().map_err(|_| corrupt()))
+                    .collect::<Result<_, _>>()?,
             },
             measure: Measure::from_name(&row.measure).ok_or_else(corrupt)?,
             window: u64::try_from(row.window_ms).map(Duration::from_millis).map_err(|_| corrupt())?,
@@ -57,7 +63,8 @@ pub(crate) async fn list(
 ) -> Result<Part<Limit>, DbError> {
     let rows = sqlx::query_as!(
         Row,
-        "select tenant_id, id, counter, measure, window_ms, amount, principals, groups, models from usage_limit
+        "select tenant_id, id, counter, measure, window_ms, amount, principals, groups, models, keys
+         from usage_limit
          where tenant_id = $1 and ($2::text is null or id > $2) order by id limit $3",
         tenant.as_str(),
         page.after.as_deref(),
@@ -76,7 +83,8 @@ pub(crate) async fn find(
 ) -> Result<Option<Limit>, DbError> {
     let row = sqlx::query_as!(
         Row,
-        "select tenant_id, id, counter, measure, window_ms, amount, principals, groups, models from usage_limit
+        "select tenant_id, id, counter, measure, window_ms, amount, principals, groups, models, keys
+         from usage_limit
          where tenant_id = $1 and id = $2",
         tenant.as_str(),
         id.as_str(),
@@ -90,14 +98,15 @@ pub(crate) async fn find(
 pub(crate) async fn put(connection: &mut PgConnection, limit: &Limit, version: i64) -> Result<(), DbError> {
     let Limit { id, tenant, counter, scope, measure, window, amount } = limit;
     let models: Vec<String> = scope.models.iter().map(ToString::to_string).collect();
+    let keys: Vec<String> = scope.keys.iter().map(ToString::to_string).collect();
     sqlx::query!(
         "insert into usage_limit
-             (tenant_id, id, counter, measure, window_ms, amount, principals, groups, models, version)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             (tenant_id, id, counter, measure, window_ms, amount, principals, groups, models, keys, version)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          on conflict (tenant_id, id) do update set
              counter = excluded.counter, measure = excluded.measure, window_ms = excluded.window_ms,
              amount = excluded.amount, principals = excluded.principals, groups = excluded.groups,
-             models = excluded.models, version = excluded.version",
+             models = excluded.models, keys = excluded.keys, version = excluded.version",
         tenant.as_str(),
         id.as_str(),
         counter.name(),
@@ -107,6 +116,7 @@ pub(crate) async fn put(connection: &mut PgConnection, limit: &Limit, version: i
         &scope.principals,
         &scope.groups,
         &models,
+        &keys,
         version,
     )
     .execute(connection)

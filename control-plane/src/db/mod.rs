@@ -87,10 +87,11 @@ impl DbError {
 impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
         let constraint = error.as_database_error().and_then(|of_database| match of_database.kind() {
-            ErrorKind::UniqueViolation | ErrorKind::ForeignKeyViolation | ErrorKind::CheckViolation => {
-                of_database.constraint().map(str::to_owned)
-            }
-            ErrorKind::NotNullViolation | ErrorKind::ExclusionViolation | ErrorKind::Other => None,
+            ErrorKind::UniqueViolation
+            | ErrorKind::ExclusionViolation
+            | ErrorKind::ForeignKeyViolation
+            | ErrorKind::CheckViolation => of_database.constraint().map(str::to_owned),
+            ErrorKind::NotNullViolation | ErrorKind::Other => None,
             // What later versions of sqlx tell apart is no conflict that anybody here could name.
             _ => None,
         });

@@ -33,6 +33,7 @@ pub struct AgentReport {
     pub clock_offset_ms: Option<i64>,
     pub unacknowledged_events: i64,
     pub engines: Vec<EngineReport>,
+    pub issuers: Vec<IssuerReport>,
 }
 
 /// An engine that the agent's host declares.
@@ -42,6 +43,23 @@ pub struct EngineReport {
     pub kind: String,
     pub models: Vec<String>,
     /// Why it does not answer.
+    pub problem: Option<String>,
+}
+
+/// How it stands with an issuer's keys at an agent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IssuerReport {
+    pub issuer: String,
+    /// Where its keys come from, when that is not its metadata.
+    pub source: Option<String>,
+    pub keys: u32,
+    pub skipped_keys: u32,
+    pub fetched_at: Option<Timestamp>,
+    /// The keys should have been renewed.
+    pub is_stale: bool,
+    /// Tokens of this issuer can be verified.
+    pub is_usable: bool,
+    /// Why its keys can't be renewed.
     pub problem: Option<String>,
 }
 

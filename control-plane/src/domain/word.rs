@@ -40,5 +40,5 @@ words! {
     }
     QuotaOutage { Deny = "deny", Allow = "allow" }
     Durability { Strict = "strict", Relaxed = "relaxed" }
-    Permission { Inference = "inference", Read = "read" }
+    Permission { Inference = "inference", Read = "read", Admin = "admin" }
 }

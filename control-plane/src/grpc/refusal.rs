@@ -62,6 +62,7 @@ fn op(error: &OpError) -> Status {
         OpError::Db(error) => db(error),
         OpError::NotFound(_)
         | OpError::Invalid { .. }
+        | OpError::Contract(_)
         | OpError::Exists(_)
         | OpError::NoRandomness(_)
         | OpError::Seal(_) => Status::internal(error.to_string()),

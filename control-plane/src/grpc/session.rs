@@ -209,16 +209,17 @@ impl<'a> Session<'a> {
 
     async fn beat(&mut self, heartbeat: Heartbeat) -> Result<(), Status> {
         let received_at = self.clock.now();
-        let Heartbeat { sent_at, applied_revision, clock_offset, upstreams, unacknowledged_events } =
+        let Heartbeat { sent_at, applied_revision, clock_offset, upstreams, unacknowledged_events, issuers } =
             heartbeat;
         let reply = HeartbeatReply { sent_at, received_at: Some(attach_proto::timestamp(received_at)) };
         // Before the database is asked, which would count as a clock's difference.
         let _ = self.say(Say::HeartbeatReply(reply)).await;
-        let health = kept(&upstreams);
+        let (health, issuers) = (kept(&upstreams), kept(&issuers));
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let beat = Beat {
             applied_revision: number(applied_revision),
             health: &health,
+            issuers: &issuers,
             clock_offset_ms: clock_offset.map(|offset| {
                 offset.seconds.saturating_mul(1000).saturating_add(i64::from(offset.nanos / 1_000_000))
             }),

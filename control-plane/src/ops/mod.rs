@@ -69,6 +69,9 @@ pub enum OpError {
     /// A field cannot be what it is.
     #[error("{field} {problem}")]
     Invalid { field: &'static str, problem: &'static str },
+    /// No gateway could serve by it.
+    #[error(transparent)]
+    Contract(#[from] attach_proto::Invalid),
     #[error("there is one already: {0}")]
     Exists(&'static str),
     #[error(transparent)]

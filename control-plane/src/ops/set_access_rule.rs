@@ -3,7 +3,7 @@
 use super::OpError;
 use crate::{
     db::{Database, DbError, access_rules, audit, heads, pools},
-    domain::{actor::Actor, word::Word as _},
+    domain::actor::Actor,
 };
 use attach_proto::bundle::AccessRule;
 use serde_json::json;

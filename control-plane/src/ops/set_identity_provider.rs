@@ -5,35 +5,35 @@ use crate::{
     db::{Database, DbError, audit, heads, identity_providers, pools},
     domain::actor::Actor,
 };
-use attach_proto::bundle::{IdentityProvider, JsonPointer};
+use attach_proto::{bundle::IdentityProvider, v1};
 use serde_json::json;
+use std::time::Duration;
 
+/// The longest that a tenant may let clocks be apart: one that is further off is out of order.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(600);
+
+/// Takes the provider as it was said, when it is one that a gateway can serve by.
 pub async fn set_identity_provider(
     db: &Database,
     actor: &Actor,
-    provider: &IdentityProvider,
+    said: v1::IdentityProvider,
 ) -> Result<(), OpError> {
-    let mut tx = db.tenant(provider.tenant.clone()).await?;
+    let IdentityProvider { id, tenant, clock_skew, .. } = IdentityProvider::try_from(said.clone())?;
+    if clock_skew > MAX_CLOCK_SKEW {
+        return Err(OpError::Invalid { field: "clock_skew", problem: "must be at most 10 minutes" });
+    }
+    let mut tx = db.tenant(tenant).await?;
     let (connection, tenant) = tx.parts();
     let version = heads::next_config(connection).await?;
-    identity_providers::put(connection, provider, version).await.map_err(refused)?;
+    let detail = json!({ "provider": said });
+    identity_providers::put(connection, tenant, &id, said, version).await.map_err(refused)?;
     pools::touch_those_of(connection, tenant, version).await?;
-    let algorithms: Vec<_> = provider.algorithms.iter().map(|of| of.name()).collect();
     let entry = audit::Entry {
         actor,
         tenant: Some(tenant),
         action: "set_identity_provider",
-        target: provider.id.as_str(),
-        detail: json!({
-            "issuer": provider.issuer,
-            "audiences": provider.audiences,
-            "algorithms": algorithms,
-            "jwks_url": provider.jwks_url.as_ref().map(|url| url.as_str()),
-            "clock_skew_ms": u64::try_from(provider.clock_skew.as_millis()).ok(),
-            "user_claim": provider.claims.user.as_str(),
-            "groups_claim": provider.claims.groups.as_str(),
-            "project_claim": provider.claims.project.as_ref().map(JsonPointer::as_str),
-        }),
+        target: id.as_str(),
+        detail,
     };
     audit::append(connection, entry).await?;
     Ok(tx.commit().await?)
@@ -45,12 +45,13 @@ fn refused(error: DbError) -> OpError {
             "identity_provider_tenant_id_fkey" => OpError::NotFound("tenant"),
             "identity_audience_leads_to_one_tenant" => OpError::Invalid {
                 field: "audiences",
-                problem: "has one that is taken: an issuer and audience lead to exactly one identity provider",
+                problem: "has one that is taken: an issuer and audience (with an organisation, where providers have \
+                          them) lead to exactly one identity provider",
             },
             "identity_audience_audience_check" => {
                 OpError::Invalid { field: "audiences", problem: "has an empty one" }
             }
-            _ => OpError::Invalid { field: "clock_skew_ms", problem: "must be at most 10 minutes" },
+            _ => OpError::Invalid { field: "settings", problem: "has more than a provider can have" },
         },
         error @ (DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => error.into(),
     }

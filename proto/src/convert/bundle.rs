@@ -1,31 +1,31 @@
 //! `v1::Bundle` to [`Bundle`].
 
-use super::{Invalid, each, id, ids, known, pointer, positive_duration};
+use super::{
+    Invalid, address,
+    api_key::{self, api_key},
+    each, id,
+    identity_provider::{check_audiences, identity_provider},
+    ids, known, positive_duration,
+};
 use crate::{
     bundle::{
-        AccessRule, Algorithm, ApiKey, Bundle, ClaimMapping, Counter, Durability, IdentityProvider, Limit,
-        LimitScope, Measure, Model, ModelTarget, Permission, QuotaOutage, QuotaStore, QuotaStoreKind, Tenant,
-        Upstream, UpstreamKind, UpstreamTimeouts,
+        AccessRule, Bundle, Counter, Durability, Limit, LimitScope, Measure, Model, ModelTarget, Permission,
+        QuotaOutage, QuotaStore, QuotaStoreKind, Tenant, Upstream, UpstreamKind, UpstreamTimeouts,
     },
     id::{ModelName, QuotaStoreId, Revision, TenantId, UpstreamId},
     v1,
 };
-use jiff::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     time::Duration,
 };
-use url::Url;
 
 /// The shortest window that the sliding counters of both stores resolve well.
 const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
 
 /// Amounts stay exact as a Lua number (an IEEE double) in the quota store.
 const MAX_AMOUNT: u64 = 1 << 53;
-
-/// Of an issuer and of an audience. Both stand in keys of the control plane's database, which have 2,704 bytes.
-const MAX_URL_BYTES: usize = 1_024;
 
 pub(super) fn convert(wire: v1::Bundle) -> Result<Bundle, Invalid> {
     let v1::Bundle {
@@ -87,99 +87,6 @@ pub(super) fn quota_store(wire: v1::QuotaStore) -> Result<QuotaStore, Invalid> {
     Ok(QuotaStore { id: id(&store_id, "id")?, kind })
 }
 
-pub(super) fn identity_provider(wire: v1::IdentityProvider) -> Result<IdentityProvider, Invalid> {
-    let v1::IdentityProvider {
-        id: provider_id,
-        tenant,
-        issuer,
-        audiences,
-        algorithms,
-        jwks_url,
-        clock_skew,
-        claims,
-    } = wire;
-    address(&issuer, &["https", "http"], "issuer")?;
-    if audiences.is_empty() || audiences.iter().any(String::is_empty) {
-        return Err(Invalid::new("audiences", "needs at least one, and none may be empty"));
-    }
-    if issuer.len() > MAX_URL_BYTES || audiences.iter().any(|audience| audience.len() > MAX_URL_BYTES) {
-        let problem = format!("must have at most {MAX_URL_BYTES} bytes, as each of the audiences");
-        return Err(Invalid::new("issuer", problem));
-    }
-    let algorithms = match algorithms.as_slice() {
-        [] => IdentityProvider::DEFAULT_ALGORITHMS.to_vec(),
-        named => named.iter().enumerate().map(algorithm).collect::<Result<_, _>>()?,
-    };
-    Ok(IdentityProvider {
-        id: id(&provider_id, "id")?,
-        tenant: id(&tenant, "tenant")?,
-        issuer,
-        audiences,
-        algorithms,
-        jwks_url: match jwks_url.as_str() {
-            "" => None,
-            url => Some(address(url, &["https", "http"], "jwks_url")?),
-        },
-        clock_skew: positive_duration(clock_skew, "clock_skew")?
-            .unwrap_or(IdentityProvider::DEFAULT_CLOCK_SKEW),
-        claims: claim_mapping(claims.unwrap_or_default()).map_err(|error| error.below("claims"))?,
-    })
-}
-
-fn algorithm((index, name): (usize, &String)) -> Result<Algorithm, Invalid> {
-    Algorithm::from_name(name).ok_or_else(|| {
-        let known: Vec<_> = Algorithm::ALL.iter().map(|known| known.name()).collect();
-        Invalid::new(format!("algorithms[{index}]"), format!("{name:?} is not one of {}", known.join(", ")))
-    })
-}
-
-fn claim_mapping(wire: v1::ClaimMapping) -> Result<ClaimMapping, Invalid> {
-    let v1::ClaimMapping { user, groups, project, forwarded } = wire;
-    let or = |text: &str, default: &str, field| pointer(if text.is_empty() { default } else { text }, field);
-    Ok(ClaimMapping {
-        user: or(&user, "/sub", "user")?,
-        groups: or(&groups, "/groups", "groups")?,
-        project: if project.is_empty() { None } else { Some(pointer(&project, "project")?) },
-        forwarded: forwarded
-            .iter()
-            .enumerate()
-            .map(|(index, text)| pointer(text, &format!("forwarded[{index}]")))
-            .collect::<Result<_, _>>()?,
-    })
-}
-
-fn api_key(wire: v1::ApiKey) -> Result<ApiKey, Invalid> {
-    let v1::ApiKey { id: key_id, tenant, sha256, owner, groups, expires_at } = wire;
-    Ok(ApiKey {
-        id: id(&key_id, "id")?,
-        tenant: id(&tenant, "tenant")?,
-        sha256: sha256_digest(&sha256)
-            .ok_or_else(|| Invalid::new("sha256", "must be 64 hexadecimal digits: the SHA-256 of the key"))?,
-        owner: if owner.is_empty() { key_id } else { owner },
-        groups,
-        expires_at: expires_at
-            .map(|at| {
-                Timestamp::new(at.seconds, at.nanos)
-                    .map_err(|_| Invalid::new("expires_at", "is not a moment between year -9999 and 9999"))
-            })
-            .transpose()?,
-    })
-}
-
-fn sha256_digest(hex: &str) -> Option<[u8; 32]> {
-    let digits = hex.as_bytes();
-    if digits.len() != 64 {
-        return None;
-    }
-    let mut digest = [0; 32];
-    for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
-        let high = char::from(*pair.first()?).to_digit(16)?;
-        let low = char::from(*pair.get(1)?).to_digit(16)?;
-        *byte = u8::try_from(high << 4 | low).ok()?;
-    }
-    Some(digest)
-}
-
 pub(super) fn model(wire: v1::Model) -> Result<Model, Invalid> {
     let v1::Model { name, aliases, targets, max_output_tokens, tenants } = wire;
     let public: ModelName = id(&name, "name")?;
@@ -215,7 +122,7 @@ pub(super) fn limit(wire: v1::Limit) -> Result<Limit, Invalid> {
     if amount == 0 || amount > MAX_AMOUNT {
         return Err(Invalid::new("amount", format!("must be between 1 and {MAX_AMOUNT}")));
     }
-    let v1::LimitScope { principals, groups, models } = scope.unwrap_or_default();
+    let v1::LimitScope { principals, groups, models, keys } = scope.unwrap_or_default();
     Ok(Limit {
         id: id(&limit_id, "id")?,
         tenant: id(&tenant, "tenant")?,
@@ -228,7 +135,12 @@ pub(super) fn limit(wire: v1::Limit) -> Result<Limit, Invalid> {
             v1::Counter::EachModel => Counter::EachModel,
             v1::Counter::EachPrincipalAndModel => Counter::EachPrincipalAndModel,
         },
-        scope: LimitScope { principals, groups, models: ids(&models, "scope.models")? },
+        scope: LimitScope {
+            principals,
+            groups,
+            models: ids(&models, "scope.models")?,
+            keys: ids(&keys, "scope.keys")?,
+        },
         measure: match known(measure, "measure")? {
             v1::Measure::Unspecified => {
                 return Err(Invalid::new("measure", "is missing; for example MEASURE_TOTAL_TOKENS"));
@@ -244,7 +156,7 @@ pub(super) fn limit(wire: v1::Limit) -> Result<Limit, Invalid> {
 }
 
 pub(super) fn access_rule(wire: v1::AccessRule) -> Result<AccessRule, Invalid> {
-    let v1::AccessRule { id: rule_id, tenant, principals, groups, models, permissions } = wire;
+    let v1::AccessRule { id: rule_id, tenant, principals, groups, models, permissions, roles, scopes } = wire;
     if permissions.is_empty() {
         return Err(Invalid::new("permissions", "needs at least one, for example PERMISSION_INFERENCE"));
     }
@@ -254,6 +166,7 @@ pub(super) fn access_rule(wire: v1::AccessRule) -> Result<AccessRule, Invalid> {
             v1::Permission::Unspecified => Err(Invalid::new(field, "is not specified")),
             v1::Permission::Inference => Ok(Permission::Inference),
             v1::Permission::Read => Ok(Permission::Read),
+            v1::Permission::Admin => Ok(Permission::Admin),
         }
     });
     Ok(AccessRule {
@@ -261,6 +174,8 @@ pub(super) fn access_rule(wire: v1::AccessRule) -> Result<AccessRule, Invalid> {
         tenant: id(&tenant, "tenant")?,
         principals,
         groups,
+        roles,
+        scopes,
         models: ids(&models, "models")?,
         permissions: permissions.collect::<Result<_, _>>()?,
     })
@@ -295,23 +210,6 @@ fn upstream(wire: v1::Upstream) -> Result<Upstream, Invalid> {
         },
         credential_env: (!credential_env.is_empty()).then_some(credential_env),
     })
-}
-
-fn address(text: &str, schemes: &[&str], field: &str) -> Result<Url, Invalid> {
-    let problem = |why: String| {
-        Invalid::new(
-            field,
-            format!("{text:?} {why}; write for example {}://host:port", schemes.join(":// or ")),
-        )
-    };
-    let url = Url::parse(text).map_err(|error| problem(format!("is not a URL ({error})")))?;
-    if !schemes.contains(&url.scheme()) {
-        return Err(problem(format!("has the scheme {:?}", url.scheme())));
-    }
-    if url.host_str().is_none_or(str::is_empty) {
-        return Err(problem("has no host".to_owned()));
-    }
-    Ok(url)
 }
 
 // === the bundle as a whole ===
@@ -354,12 +252,7 @@ fn check_unique(bundle: &Bundle) -> Result<(), Invalid> {
     unique(bundle.access_rules.iter().map(|it| OfTenant(&it.tenant, &it.id)), "access_rules", "id")?;
     unique(bundle.upstreams.iter().map(|it| &it.id), "upstreams", "id")?;
 
-    let mut digests = BTreeSet::new();
-    for (index, key) in bundle.keys.iter().enumerate() {
-        if !digests.insert(key.sha256) {
-            return Err(Invalid::new(format!("keys[{index}].sha256"), "is the same key as an earlier one"));
-        }
-    }
+    api_key::check_unique(&bundle.keys)?;
     let mut names = BTreeMap::new();
     for (index, model) in bundle.models.iter().enumerate() {
         for name in std::iter::once(&model.name).chain(&model.aliases) {
@@ -431,20 +324,4 @@ impl Bundle {
         }
         Ok(())
     }
-}
-
-/// One (issuer, audience) must resolve to exactly one tenant, else a token could be read as either's.
-fn check_audiences(bundle: &Bundle) -> Result<(), Invalid> {
-    let mut seen = BTreeMap::new();
-    for (index, provider) in bundle.identity_providers.iter().enumerate() {
-        for audience in &provider.audiences {
-            let issuer = provider.issuer.trim_end_matches('/');
-            if let Some(first) = seen.insert((issuer, audience), index) {
-                let problem =
-                    format!("{audience:?} of this issuer is already taken by identity_providers[{first}]");
-                return Err(Invalid::new(format!("identity_providers[{index}].audiences"), problem));
-            }
-        }
-    }
-    Ok(())
 }

@@ -2,15 +2,16 @@
 //!
 //! Every error carries the path of the field as it is written in the file, such as `limits[2].window`.
 
+mod api_key;
 mod bundle;
+mod identity_product;
+mod identity_provider;
 mod usage;
 
-use crate::{
-    bundle::{Bundle, JsonPointer},
-    id::InvalidId,
-    usage::UsageEvent,
-};
+use crate::{bundle::Bundle, id::InvalidId, usage::UsageEvent};
+use jiff::Timestamp;
 use std::{fmt, str::FromStr, time::Duration};
+use url::Url;
 
 /// What is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,10 +63,26 @@ fn ids<T: FromStr<Err = InvalidId>>(texts: &[String], field: &str) -> Result<Vec
     texts.iter().enumerate().map(|(index, text)| id(text, &format!("{field}[{index}]"))).collect()
 }
 
-fn pointer(text: &str, field: &str) -> Result<JsonPointer, Invalid> {
-    JsonPointer::parse(text).ok_or_else(|| {
-        Invalid::new(field, format!("{text:?} is not a JSON Pointer; write /{text} or see RFC 6901"))
-    })
+fn moment(wire: Option<pbjson_types::Timestamp>, field: &str) -> Result<Option<Timestamp>, Invalid> {
+    let problem = |_| Invalid::new(field, "is not a moment between year -9999 and 9999");
+    wire.map(|at| Timestamp::new(at.seconds, at.nanos).map_err(problem)).transpose()
+}
+
+fn address(text: &str, schemes: &[&str], field: &str) -> Result<Url, Invalid> {
+    let problem = |why: String| {
+        Invalid::new(
+            field,
+            format!("{text:?} {why}; write for example {}://host:port", schemes.join(":// or ")),
+        )
+    };
+    let url = Url::parse(text).map_err(|error| problem(format!("is not a URL ({error})")))?;
+    if !schemes.contains(&url.scheme()) {
+        return Err(problem(format!("has the scheme {:?}", url.scheme())));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(problem("has no host".to_owned()));
+    }
+    Ok(url)
 }
 
 /// `None` stays `None`; anything negative, zero or beyond what a clock can add is an error.
@@ -109,24 +126,25 @@ impl TryFrom<crate::v1::Bundle> for Bundle {
 
 /// For whoever has one of them alone; references to others are not looked at.
 macro_rules! alone {
-    ($($convert:ident: $name:ident),* $(,)?) => {
+    ($($module:ident::$convert:ident: $name:ident),* $(,)?) => {
         $(impl TryFrom<crate::v1::$name> for crate::bundle::$name {
             type Error = Invalid;
 
             fn try_from(wire: crate::v1::$name) -> Result<Self, Invalid> {
-                bundle::$convert(wire)
+                $module::$convert(wire)
             }
         })*
     };
 }
 
 alone! {
-    tenant: Tenant,
-    quota_store: QuotaStore,
-    identity_provider: IdentityProvider,
-    model: Model,
-    limit: Limit,
-    access_rule: AccessRule,
+    bundle::tenant: Tenant,
+    bundle::quota_store: QuotaStore,
+    identity_provider::identity_provider: IdentityProvider,
+    api_key::api_key: ApiKey,
+    bundle::model: Model,
+    bundle::limit: Limit,
+    bundle::access_rule: AccessRule,
 }
 
 impl TryFrom<crate::v1::UsageEvent> for UsageEvent {

@@ -69,7 +69,19 @@ pub(super) fn convert(wire: v1::UsageEvent) -> Result<UsageEvent, Invalid> {
 }
 
 fn principal_snapshot(wire: v1::PrincipalSnapshot) -> Result<PrincipalSnapshot, Invalid> {
-    let v1::PrincipalSnapshot { kind, subject, issuer, key, groups, project } = wire;
+    let v1::PrincipalSnapshot {
+        kind,
+        subject,
+        issuer,
+        key,
+        groups,
+        project,
+        organisation,
+        cost_centre,
+        email,
+        delegated_by,
+    } = wire;
+    let given = |text: String| (!text.is_empty()).then_some(text);
     Ok(PrincipalSnapshot {
         kind: match known(kind, "kind")? {
             v1::PrincipalKind::Unspecified => return Err(Invalid::new("kind", "is missing")),
@@ -79,10 +91,14 @@ fn principal_snapshot(wire: v1::PrincipalSnapshot) -> Result<PrincipalSnapshot, 
             v1::PrincipalKind::Did => PrincipalKind::Did,
         },
         subject,
-        issuer: (!issuer.is_empty()).then_some(issuer),
+        issuer: given(issuer),
         key: if key.is_empty() { None } else { Some(id(&key, "key")?) },
         groups,
-        project: (!project.is_empty()).then_some(project),
+        project: given(project),
+        organisation: given(organisation),
+        cost_centre: given(cost_centre),
+        email: given(email),
+        delegated_by: if delegated_by.is_empty() { None } else { Some(id(&delegated_by, "delegated_by")?) },
     })
 }
 

@@ -1,7 +1,10 @@
 //! Whom a verified credential stands for: tenant, kind, user, groups, and what the engine is told.
 
 use super::{issuer::TestIssuer, mint::TestKey, *};
-use attach_proto::usage::PrincipalKind;
+use attach_proto::{
+    bundle::{Algorithm, ClaimMapping, ClaimPath},
+    usage::PrincipalKind,
+};
 use base64::Engine;
 
 #[tokio::test]
@@ -58,24 +61,33 @@ async fn claims_are_found_by_their_pointers_and_forwarded_by_their_last_names() 
     let key = TestKey::p256("k");
     let issuer = TestIssuer::start(&[&key]).await;
     let mut provider = provider("idp", "acme", &issuer.url, AUDIENCE);
-    let pointer = |text: &str| JsonPointer::parse(text).unwrap();
+    let pointer = |text: &str| ClaimPath::parse(text).unwrap();
     provider.claims = ClaimMapping {
         user: pointer("/email"),
         groups: pointer("/https:~1~1acme.com~1roles"),
         project: Some(pointer("/ext/project")),
+        cost_centre: Some(pointer("/ext/cost")),
         forwarded: vec![pointer("/ext/project"), pointer("/email"), pointer("/list/1"), pointer("/absent")],
+        ..provider.claims
     };
     let world = World::new(vec![provider]);
     world.settled().await;
     let mut claims = claims(&issuer.url);
     claims["email"] = json!("alice@acme.com");
     claims["https://acme.com/roles"] = json!(["admin", 7, "dev"]);
-    claims["ext"] = json!({"project": "apollo"});
+    claims["ext"] = json!({"project": "apollo", "cost": "4711"});
+    claims["roles"] = json!(["chief", 7]);
+    claims["scope"] = json!("chat  read");
+    claims["scp"] = json!(["more"]);
     claims["list"] = json!(["a", {"b": "c"}]);
     let principal = world.bearer(&key.token(&claims)).await.unwrap();
     assert_eq!(principal.subject, "alice@acme.com");
     assert_eq!(principal.groups, ["admin", "dev"]);
+    assert_eq!(principal.roles, ["chief"]);
+    assert_eq!(principal.scopes, ["chat", "read", "more"]);
+    assert_eq!(principal.email.as_deref(), Some("alice@acme.com"));
     assert_eq!(principal.project.as_deref(), Some("apollo"));
+    assert_eq!(principal.cost_centre.as_deref(), Some("4711"));
     let decoded = base64::engine::general_purpose::URL_SAFE_NO_PAD
         .decode(principal.forwarded_claims.as_ref().unwrap())
         .unwrap();
@@ -108,7 +120,7 @@ async fn a_token_that_names_neither_subject_nor_client_is_a_persons() {
     let key = TestKey::p256("k");
     let issuer = TestIssuer::start(&[&key]).await;
     let mut provider = provider("idp", "acme", &issuer.url, AUDIENCE);
-    provider.claims.user = JsonPointer::parse("/email").unwrap();
+    provider.claims.user = ClaimPath::parse("/email").unwrap();
     let world = World::new(vec![provider]);
     world.settled().await;
     let mut claims = claims(&issuer.url);

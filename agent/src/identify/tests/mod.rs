@@ -1,11 +1,14 @@
 //! The identify stage against issuers on real sockets. Names that start with `t` and a number are the attacks and
 //! faults of that number.
 
+mod algorithms;
 mod identities;
 mod issuer;
 mod key_policy;
 mod mint;
 mod outages;
+mod policy;
+mod products;
 mod rotation;
 mod tokens;
 mod vectors;
@@ -16,10 +19,11 @@ use super::{
 use crate::{clock::Clock, dial::tls_config, snapshot::Snapshot};
 use attach_proto::{
     bundle::{
-        Algorithm, ApiKey, Bundle, ClaimMapping, Durability, IdentityProvider, JsonPointer, QuotaOutage,
-        QuotaStore, QuotaStoreKind, Tenant,
+        ApiKey, Bundle, Durability, IdentityProvider, Permission, QuotaOutage, QuotaStore, QuotaStoreKind,
+        Tenant,
     },
     id::Revision,
+    v1,
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use http::{HeaderMap, HeaderValue};
@@ -62,21 +66,15 @@ fn quick() -> Pace {
 }
 
 fn provider(id: &str, tenant: &str, issuer: &str, audience: &str) -> IdentityProvider {
-    IdentityProvider {
-        id: id.parse().unwrap(),
-        tenant: tenant.parse().unwrap(),
+    let wire = v1::IdentityProvider {
+        id: id.to_owned(),
+        tenant: tenant.to_owned(),
         issuer: issuer.to_owned(),
         audiences: vec![audience.to_owned()],
-        algorithms: vec![Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa],
-        jwks_url: None,
-        clock_skew: Duration::from_secs(60),
-        claims: ClaimMapping {
-            user: JsonPointer::parse("/sub").unwrap(),
-            groups: JsonPointer::parse("/groups").unwrap(),
-            project: None,
-            forwarded: Vec::new(),
-        },
-    }
+        algorithms: ["RS256", "ES256", "EdDSA"].map(str::to_owned).to_vec(),
+        ..v1::IdentityProvider::default()
+    };
+    wire.try_into().unwrap()
 }
 
 fn api_key(id: &str, tenant: &str, secret: &str) -> ApiKey {
@@ -84,8 +82,12 @@ fn api_key(id: &str, tenant: &str, secret: &str) -> ApiKey {
         id: id.parse().unwrap(),
         tenant: tenant.parse().unwrap(),
         sha256: digest(&SHA256, secret.as_bytes()).as_ref().try_into().unwrap(),
+        previous: None,
         owner: format!("owner-of-{id}"),
         groups: vec!["ops".to_owned()],
+        permissions: vec![Permission::Inference, Permission::Read],
+        act_as: false,
+        models: Vec::new(),
         expires_at: None,
     }
 }
@@ -155,7 +157,8 @@ impl World {
             };
             eventually(&format!("{} is settled", status.issuer), || {
                 let status = self.issuers.status().into_iter().find(|it| it.issuer == status.issuer).unwrap();
-                let stored = self.snapshot.providers(&status.issuer).all(path_of);
+                let mut providers = self.snapshot.bundle().identity_providers.iter();
+                let stored = providers.all(|it| it.issuer != status.issuer || path_of(it));
                 (status.keys > 0 && stored) || status.last_error.is_some()
             })
             .await;

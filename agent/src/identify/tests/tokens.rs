@@ -128,7 +128,7 @@ const EDITS: &[(&str, Edit, &str)] = &[
     ("claim typ ID", |_, c| c["typ"] = json!("ID"), "not_access_token"),
     ("claim typ Refresh", |_, c| c["typ"] = json!("Refresh"), "not_access_token"),
     ("claim typ Offline", |_, c| c["typ"] = json!("Offline"), "not_access_token"),
-    ("claim typ DPoP", |_, c| c["typ"] = json!("DPoP"), "not_access_token"),
+    ("claim typ DPoP", |_, c| c["typ"] = json!("DPoP"), "confirmation_unproven"),
     ("claim typ in another case", |_, c| c["typ"] = json!("rEFRESH"), "not_access_token"),
     ("claim typ Logout", |_, c| c["typ"] = json!("Logout"), "not_access_token"),
     (

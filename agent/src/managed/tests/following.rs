@@ -32,7 +32,7 @@ fn follow(world: &World) -> Following {
     let managed = world.managed();
     let upstream =
         v1::Upstream { id: "engine".to_owned(), url: "http://127.0.0.1:1".to_owned(), ..Default::default() };
-    let mut source = managed.source(vec![upstream], Environment::default(), tls_config()).unwrap();
+    let mut source = managed.source(vec![upstream], Environment::default(), world.looks()).unwrap();
     let (Loaded::Bundle(snapshot) | Loaded::Nobody(snapshot)) = source.load().unwrap();
     let standing = managed.standing();
     let (sender, snapshots) = watch::channel(Arc::new(snapshot));
@@ -203,7 +203,7 @@ async fn a_revoked_gateway_has_nobody_to_serve_and_forgets_its_bundle() {
 async fn a_certificate_is_renewed_in_time_kept_and_shown_by_a_new_stream() {
     let mut world = World::new().await;
     let managed = world.managed();
-    let mut source = managed.source(Vec::new(), Environment::default(), tls_config()).unwrap();
+    let mut source = managed.source(Vec::new(), Environment::default(), world.looks()).unwrap();
     let Loaded::Nobody(snapshot) = source.load().unwrap() else { panic!("there is no bundle yet") };
     let standing = managed.standing();
     let (sender, _snapshots) = watch::channel(Arc::new(snapshot));

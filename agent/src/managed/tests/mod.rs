@@ -5,13 +5,16 @@ mod following;
 mod reporting;
 
 use super::*;
-use crate::{dial::tls_config, enrolment::tests::FIRST_SECOND, snapshot::Snapshot, usage::Destination};
+use crate::{
+    dial::tls_config, enrolment::tests::FIRST_SECOND, identify::Issuers, snapshot::Snapshot,
+    usage::Destination,
+};
 use control_plane::{ControlPlane as Plane, Session};
 use std::{
     sync::atomic::{AtomicI64, Ordering},
     time::Duration,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -34,6 +37,12 @@ impl World {
 
     fn managed(&self) -> Managed {
         Managed::load(self.state.path(), Clock::Manual(Arc::clone(&self.time))).unwrap()
+    }
+
+    fn looks(&self) -> Looks {
+        let clock = Clock::Manual(Arc::clone(&self.time));
+        let issuers = Issuers::new(Handle::current(), self.state.path(), clock, tls_config());
+        Looks { engine_tls: tls_config(), issuers: Arc::new(issuers) }
     }
 
     async fn session(&mut self) -> Session {

@@ -52,7 +52,7 @@ struct Reporting {
 impl Reporting {
     async fn start(world: &mut World) -> Self {
         let managed = world.managed();
-        let source = managed.source(Vec::new(), Environment::default(), tls_config()).unwrap();
+        let source = managed.source(Vec::new(), Environment::default(), world.looks()).unwrap();
         let Source::ControlPlane(nobody) = &source else { panic!("of a control plane") };
         let (sender, _) = watch::channel(Arc::new(nobody.nobody()));
         let standing = managed.standing();

@@ -1,7 +1,10 @@
-//! What the host's engines say they have, for the control plane to show.
+//! What the host's engines say they have, and how it stands with the issuers, for the control plane to show.
 
 use super::heartbeat::HEARTBEAT_EVERY;
-use crate::fetch::{FetchError, fetch};
+use crate::{
+    fetch::{FetchError, fetch},
+    identify::{IssuerStatus, Issuers},
+};
 use attach_proto::v1;
 use http::StatusCode;
 use rustls::ClientConfig;
@@ -16,10 +19,28 @@ const MAX_MODELS: usize = 1_000;
 /// Where engines list their models: Ollama's own list, and the one of everybody else.
 const LISTS: [&str; 2] = ["api/tags", "v1/models"];
 
-/// Looks at each engine as often as a heartbeat is sent.
+/// Issuers that are told of, those in trouble first. With their texts they take half of what a heartbeat may.
+const MAX_ISSUERS: usize = 50;
+
+/// What it takes to look.
+#[derive(Clone)]
+pub(crate) struct Looks {
+    pub(crate) engine_tls: Arc<ClientConfig>,
+    pub(crate) issuers: Arc<Issuers>,
+}
+
+/// What was seen.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    pub(super) upstreams: Vec<v1::UpstreamHealth>,
+    pub(super) issuers: Vec<v1::IssuerHealth>,
+}
+
+/// Looks as often as a heartbeat is sent.
 pub(super) struct Health {
     upstreams: Vec<v1::Upstream>,
-    seen: watch::Sender<Vec<v1::UpstreamHealth>>,
+    looks: Looks,
+    seen: watch::Sender<Seen>,
 }
 
 /// Both forms of a list of models.
@@ -36,24 +57,39 @@ struct Model {
 }
 
 impl Health {
-    pub(super) fn of(upstreams: &[v1::Upstream]) -> Self {
-        Self { upstreams: upstreams.to_vec(), seen: watch::channel(Vec::new()).0 }
+    pub(super) fn of(upstreams: &[v1::Upstream], looks: Looks) -> Self {
+        Self { upstreams: upstreams.to_vec(), looks, seen: watch::channel(Seen::default()).0 }
     }
 
     /// What was seen last; nothing before the first look.
-    pub(super) fn seen(&self) -> watch::Receiver<Vec<v1::UpstreamHealth>> {
+    pub(super) fn seen(&self) -> watch::Receiver<Seen> {
         self.seen.subscribe()
     }
 
-    pub(super) async fn look_after(self, tls: Arc<ClientConfig>) {
+    pub(super) async fn look_after(self) {
         loop {
-            let mut seen = Vec::with_capacity(self.upstreams.len());
+            let mut upstreams = Vec::with_capacity(self.upstreams.len());
             for upstream in &self.upstreams {
-                seen.push(look(upstream, &tls).await);
+                upstreams.push(look(upstream, &self.looks.engine_tls).await);
             }
-            self.seen.send_replace(seen);
+            let issuers = self.looks.issuers.status_of(MAX_ISSUERS).into_iter().map(issuer).collect();
+            self.seen.send_replace(Seen { upstreams, issuers });
             sleep(HEARTBEAT_EVERY).await;
         }
+    }
+}
+
+fn issuer(status: IssuerStatus) -> v1::IssuerHealth {
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    v1::IssuerHealth {
+        issuer: status.issuer,
+        source: status.source.unwrap_or_default(),
+        keys: number(status.keys),
+        skipped_keys: number(status.skipped_keys),
+        fetched_at: status.last_fetch.map(attach_proto::timestamp),
+        stale: status.stale,
+        usable: status.usable,
+        problem: status.last_error.unwrap_or_default(),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     settings::Environment,
     snapshot::Snapshot,
-    source::{SourceFault, credentials, validate},
+    source::{SourceFault, bundle_of, credentials, validate},
 };
 use attach_proto::{Invalid, bundle::Bundle, v1};
 use foldhash::HashMap;
@@ -42,7 +42,7 @@ impl Host {
     /// Says which field does not validate.
     pub(super) fn snapshot(&self, mut wire: v1::Bundle) -> Result<Snapshot, Invalid> {
         wire.upstreams.clone_from(&self.upstreams);
-        let bundle = Bundle::try_from(wire)?;
+        let bundle = bundle_of(wire)?;
         let credentials = credentials(&bundle, &self.environment, "settings")
             .map_err(|fault| Invalid { path: "upstreams".to_owned(), problem: fault.to_string() })?;
         Ok(Snapshot::new(bundle, credentials))

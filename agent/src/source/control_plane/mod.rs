@@ -25,10 +25,10 @@ use crate::{
 };
 use attach_proto::v1;
 use good::Good;
-use health::Health;
+pub(crate) use health::Looks;
+use health::{Health, Seen};
 use host::Host;
 use kept::Kept;
-use rustls::ClientConfig;
 use std::{path::Path, sync::Arc, time::Duration};
 use stream::End;
 use tokio::{
@@ -54,7 +54,7 @@ pub(crate) struct ControlPlane {
     kept: Arc<Kept>,
     clock: Clock,
     standing: Arc<Standing>,
-    engine_tls: Arc<ClientConfig>,
+    looks: Looks,
     /// The bundle that is served; `None` before the first, and once revoked.
     good: Option<Good>,
     /// The two sides do not mean the same by what this gateway holds: the next stream asks for everything.
@@ -72,11 +72,11 @@ impl ControlPlane {
         environment: Environment,
         clock: Clock,
         standing: Arc<Standing>,
-        engine_tls: Arc<ClientConfig>,
+        looks: Looks,
     ) -> Result<Self, SourceFault> {
         let host = Arc::new(Host::new(upstreams, environment)?);
         let kept = Arc::new(Kept::below(&folder(state)));
-        Ok(Self { link, host, kept, clock, standing, engine_tls, good: None, start_over: false })
+        Ok(Self { link, host, kept, clock, standing, looks, good: None, start_over: false })
     }
 
     /// A bundle by which nobody can call.
@@ -111,12 +111,11 @@ impl ControlPlane {
         snapshots: watch::Sender<Arc<Snapshot>>,
         before: impl Fn(&Snapshot),
     ) {
-        let health = Health::of(self.host.upstreams());
+        let health = Health::of(self.host.upstreams(), self.looks.clone());
         let seen = health.seen();
-        let engine_tls = Arc::clone(&self.engine_tls);
         tokio::select! {
             () = self.keep_following(&snapshots, &before, seen) => {}
-            () = health.look_after(engine_tls) => {}
+            () = health.look_after() => {}
         }
     }
 
@@ -124,7 +123,7 @@ impl ControlPlane {
         &mut self,
         snapshots: &watch::Sender<Arc<Snapshot>>,
         before: &impl Fn(&Snapshot),
-        seen: watch::Receiver<Vec<v1::UpstreamHealth>>,
+        seen: watch::Receiver<Seen>,
     ) {
         let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
         while !snapshots.is_closed() {

@@ -1,7 +1,7 @@
 //! The life of one stream of configuration: Hello, updates and their answers, heartbeats, and how it ended.
 
 use super::{
-    ControlPlane,
+    ControlPlane, Seen,
     good::{Good, MAX_HELD_BYTES, Refusal, brought_bytes, held_bytes},
     heartbeat::{HEARTBEAT_EVERY, SILENCE, Sent, duration_to_wire},
 };
@@ -52,7 +52,7 @@ struct Stream<'a, B> {
     out: Option<mpsc::Sender<FromAgent>>,
     snapshots: &'a watch::Sender<Arc<Snapshot>>,
     before: &'a B,
-    seen: watch::Receiver<Vec<v1::UpstreamHealth>>,
+    seen: watch::Receiver<Seen>,
     sent: Option<Sent>,
     /// What both sides know that this gateway has: what it said in Hello, then what it applied. An update is a change to it.
     base: Arc<Resources>,
@@ -67,7 +67,7 @@ impl ControlPlane {
         &mut self,
         snapshots: &watch::Sender<Arc<Snapshot>>,
         before: &B,
-        seen: watch::Receiver<Vec<v1::UpstreamHealth>>,
+        seen: watch::Receiver<Seen>,
     ) -> End {
         let connection = match self.link.connect().await {
             Ok(connection) => connection,
@@ -269,12 +269,14 @@ impl<B: Fn(&Snapshot)> Stream<'_, B> {
         let at = self.of.clock.now();
         self.sent = Some(Sent { at, instant: Instant::now() });
         let state = self.of.standing.look();
+        let Seen { upstreams, issuers } = self.seen.borrow().clone();
         self.send(Out::Heartbeat(v1::Heartbeat {
             sent_at: Some(attach_proto::timestamp(at)),
             applied_revision: state.applied_revision.unwrap_or_default(),
             clock_offset: state.clock_offset.map(duration_to_wire),
-            upstreams: self.seen.borrow().clone(),
+            upstreams,
             unacknowledged_events: state.unacknowledged_events(),
+            issuers,
         }))
     }
 

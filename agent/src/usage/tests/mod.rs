@@ -67,6 +67,10 @@ fn event(number: u64, subject: &str, occurred_at: &str) -> UsageEvent {
             key: None,
             groups: vec!["staff".to_owned()],
             project: None,
+            organisation: None,
+            cost_centre: None,
+            email: None,
+            delegated_by: None,
         },
         measures: vec![
             measure(MeasuredQuantity::INPUT_TOKENS, 10),

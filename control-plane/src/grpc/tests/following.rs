@@ -174,9 +174,9 @@ async fn an_agent_that_can_not_do_what_its_pool_needs_is_sent_nothing_and_shown_
     let Some(front) = Front::start().await else { return };
     set_limit(&front.world.db, &front.world.operator, &limit("acme", 100)).await.unwrap();
     let agent = front.agent().await;
-    let can: Vec<&str> = FEATURES.into_iter().filter(|feature| *feature != "limit").collect();
+    let can: Vec<&str> = FEATURES.into_iter().filter(|feature| *feature != "limit.2").collect();
     let mut stream = agent.follow_from(Resources::default(), &can).await.unwrap();
-    eventually("it is shown as too old", async || state(&front, "missing_features") == "{limit}").await;
+    eventually("it is shown as too old", async || state(&front, "missing_features") == "{limit.2}").await;
     stream.say(Say::Heartbeat(Heartbeat::default())).await;
     let first = stream.hear().await.unwrap();
     assert!(matches!(first, Some(Said::HeartbeatReply(_))), "{first:?}");
@@ -199,15 +199,20 @@ async fn a_heartbeat_is_answered_with_the_time_and_kept() {
             problem: String::new(),
         }],
         unacknowledged_events: 5,
+        issuers: vec![attach_proto::v1::IssuerHealth {
+            issuer: "https://login.example".to_owned(),
+            keys: 2,
+            usable: true,
+            ..Default::default()
+        }],
     };
-    let before = Clock::System.now();
     stream.say(Say::Heartbeat(heartbeat)).await;
     let Some(Said::HeartbeatReply(reply)) = stream.hear().await.unwrap() else { panic!("a reply") };
     assert_eq!(reply.sent_at, Some(sent_at));
-    assert!(reply.received_at.unwrap().seconds >= before.as_second());
-    let kept = r#"-2500|5|[{"models": ["llama3"], "upstream": "local"}]"#;
+    assert_eq!(reply.received_at, Some(attach_proto::timestamp(front.door.clock.now())));
+    let kept = r#"-2500|5|[{"models": ["llama3"], "upstream": "local"}]|[{"keys": 2, "issuer": "https://login.example", "usable": true}]"#;
     eventually("it is kept", async || {
-        state(&front, "clock_offset_ms, unacknowledged_events, health") == kept
+        state(&front, "clock_offset_ms, unacknowledged_events, health, issuers") == kept
     })
     .await;
     drop(stream);

@@ -113,26 +113,35 @@ async fn a_connection_that_served_one_tenant_shows_nothing_of_it_to_the_next() {
 }
 
 #[tokio::test]
-async fn one_issuer_and_audience_lead_to_one_tenant() {
-    let Some(world) = World::with_tenants(&["acme", "globex"]).await else { return };
-    let insert = |tenant: &str, issuer: &str| {
+async fn one_issuer_and_audience_lead_to_one_tenant_or_each_of_their_organisations_does() {
+    let Some(world) = World::with_tenants(&["acme", "globex", "initech"]).await else { return };
+    let insert = |tenant: &str, issuer: &str, organisations: &[&str]| {
+        let rows = organisations.iter().map(|of| format!("('{tenant}', 'idp', '{issuer}', 'api', '{of}')"));
         world.test.as_superuser(&format!(
-            "insert into identity_provider (tenant_id, id, issuer, algorithms, clock_skew_ms, version)
-                 values ('{tenant}', 'idp', '{issuer}', '{{RS256}}', 60000, 1);
-             insert into identity_audience values ('{tenant}', 'idp', '{issuer}', 'api')"
+            "insert into identity_provider (tenant_id, id, issuer, settings, version)
+                 values ('{tenant}', 'idp', '{issuer}', '{{}}', 1);
+             insert into identity_audience (tenant_id, provider_id, issuer, audience, organisation) values {}",
+            rows.collect::<Vec<_>>().join(", ")
         ))
     };
-    insert("acme", "https://login.example/").unwrap();
-    let second = insert("globex", "https://login.example").unwrap_err();
-    assert!(second.contains("identity_audience_leads_to_one_tenant"), "{second}");
+    insert("acme", "https://login.example/", &[""]).unwrap();
+    for organisations in [&[""][..], &["globex"]] {
+        let second = insert("globex", "https://login.example", organisations).unwrap_err();
+        assert!(second.contains("identity_audience_leads_to_one_tenant"), "{organisations:?}: {second}");
+    }
 
-    insert("globex", "https://other.example").unwrap();
+    insert("globex", "https://other.example", &["a", "b"]).unwrap();
+    for organisations in [&[""][..], &["b", "c"]] {
+        let second = insert("initech", "https://other.example/", organisations).unwrap_err();
+        assert!(second.contains("identity_audience_leads_to_one_tenant"), "{organisations:?}: {second}");
+    }
+    insert("initech", "https://other.example", &["c", "d"]).unwrap();
     for (table, id) in [("identity_provider", "id"), ("identity_audience", "provider_id")] {
         let moved = world.test.as_superuser(&format!(
             "update {table} set issuer = 'https://login.example' where tenant_id = 'globex' and {id} = 'idp'"
         ));
         let refused = moved.unwrap_err();
-        assert!(refused.contains("violates"), "{table}: {refused}");
+        assert!(refused.contains("violates") || refused.contains("conflicting"), "{table}: {refused}");
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     domain::{page::Page, tenant::TenantChange, usage::UsageQuery},
 };
 use attach_proto::{
-    bundle::{AccessRule, IdentityProvider, Permission},
+    bundle::{AccessRule, Permission},
     v1,
 };
 
@@ -34,15 +34,14 @@ const TABLES: [&str; 10] = [
     "audit_entry",
 ];
 
-fn provider(tenant: &str) -> IdentityProvider {
-    let wire = v1::IdentityProvider {
+fn provider(tenant: &str) -> v1::IdentityProvider {
+    v1::IdentityProvider {
         id: "idp".to_owned(),
         tenant: tenant.to_owned(),
         issuer: format!("https://{tenant}.example"),
         audiences: vec![format!("{tenant}-api")],
         ..v1::IdentityProvider::default()
-    };
-    wire.try_into().unwrap()
+    }
 }
 
 fn rule(tenant: &str) -> AccessRule {
@@ -51,6 +50,8 @@ fn rule(tenant: &str) -> AccessRule {
         tenant: id(tenant),
         principals: vec![format!("{tenant}-user")],
         groups: Vec::new(),
+        roles: Vec::new(),
+        scopes: Vec::new(),
         models: Vec::new(),
         permissions: vec![Permission::Inference],
     }
@@ -60,7 +61,7 @@ async fn fill(world: &World, name: &str) {
     let (db, operator) = (&world.db, &world.operator);
     issue_key(db, operator, &id(name), new_key(name), now()).await.unwrap();
     set_limit(db, operator, &limit(name, 100)).await.unwrap();
-    set_identity_provider(db, operator, &provider(name)).await.unwrap();
+    set_identity_provider(db, operator, provider(name)).await.unwrap();
     set_access_rule(db, operator, &rule(name)).await.unwrap();
     let usage = format!(
         "insert into usage_event select '{name}', '{NOW}', gen_random_uuid(), '{NOW}', 'main', 'agent', gen_random_uuid(), 1,
@@ -167,7 +168,7 @@ async fn without_any_policy_what_is_done_to_one_tenant_leaves_another_as_it_is()
     let (db, operator, acme) = (&world.db, &world.operator, id("acme"));
     let before = world.others();
     set_limit(db, operator, &limit("acme", 7)).await.unwrap();
-    set_identity_provider(db, operator, &provider("acme")).await.unwrap();
+    set_identity_provider(db, operator, provider("acme")).await.unwrap();
     set_access_rule(db, operator, &rule("acme")).await.unwrap();
     let change = TenantChange { name: Some("New".to_owned()), on_quota_outage: None, durability: None };
     update_tenant(db, operator, &acme, &change).await.unwrap();

@@ -1,9 +1,14 @@
 //! The configuration of a pool, valid by construction: every reference resolves, every number is in range.
 
-use crate::id::{
-    AccessRuleId, IdentityProviderId, KeyId, LimitId, ModelName, QuotaStoreId, Revision, TenantId, UpstreamId,
-};
-use jiff::Timestamp;
+mod api_key;
+mod claim_path;
+mod identity_provider;
+
+pub use api_key::{ApiKey, PreviousSecret};
+pub use claim_path::{ClaimPath, JsonPointer};
+pub use identity_provider::{Algorithm, ClaimMapping, IdentityProvider, Proof, RequiredClaim, TokenType};
+
+use crate::id::{AccessRuleId, KeyId, LimitId, ModelName, QuotaStoreId, Revision, TenantId, UpstreamId};
 use std::time::Duration;
 use url::Url;
 
@@ -66,109 +71,6 @@ impl QuotaStoreKind {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct IdentityProvider {
-    pub id: IdentityProviderId,
-    pub tenant: TenantId,
-    /// As configured. The issuer's own metadata may have one slash more or less at the end.
-    pub issuer: String,
-    /// At least one.
-    pub audiences: Vec<String>,
-    /// At least one.
-    pub algorithms: Vec<Algorithm>,
-    pub jwks_url: Option<Url>,
-    pub clock_skew: Duration,
-    pub claims: ClaimMapping,
-}
-
-impl IdentityProvider {
-    pub const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(60);
-    pub const DEFAULT_ALGORITHMS: [Algorithm; 2] = [Algorithm::Rs256, Algorithm::Es256];
-}
-
-/// Asymmetric JWS algorithms (RFC 7518 section 3.1, RFC 8037). `none` and HMAC have no place in a gateway that
-/// holds only public keys, so they cannot even be written down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Algorithm {
-    Rs256,
-    Rs384,
-    Rs512,
-    Ps256,
-    Ps384,
-    Ps512,
-    Es256,
-    Es384,
-    EdDsa,
-}
-
-impl Algorithm {
-    pub const ALL: [Self; 9] = [
-        Self::Rs256,
-        Self::Rs384,
-        Self::Rs512,
-        Self::Ps256,
-        Self::Ps384,
-        Self::Ps512,
-        Self::Es256,
-        Self::Es384,
-        Self::EdDsa,
-    ];
-
-    /// The name in a JWS header.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Rs256 => "RS256",
-            Self::Rs384 => "RS384",
-            Self::Rs512 => "RS512",
-            Self::Ps256 => "PS256",
-            Self::Ps384 => "PS384",
-            Self::Ps512 => "PS512",
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::EdDsa => "EdDSA",
-        }
-    }
-
-    /// Exact: `rs256` is no algorithm (RFC 7515 section 4.1.1, names are case-sensitive).
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClaimMapping {
-    pub user: JsonPointer,
-    pub groups: JsonPointer,
-    pub project: Option<JsonPointer>,
-    pub forwarded: Vec<JsonPointer>,
-}
-
-/// RFC 6901, starting with a slash.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JsonPointer(String);
-
-impl JsonPointer {
-    /// `None` when the text does not start with a slash or has a `~` that escapes nothing.
-    pub fn parse(text: &str) -> Option<Self> {
-        let escapes_are_whole = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-        (text.starts_with('/') && escapes_are_whole).then(|| Self(text.to_owned()))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct ApiKey {
-    pub id: KeyId,
-    pub tenant: TenantId,
-    pub sha256: [u8; 32],
-    pub owner: String,
-    pub groups: Vec<String>,
-    pub expires_at: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
 pub struct Model {
     pub name: ModelName,
     pub aliases: Vec<ModelName>,
@@ -211,6 +113,7 @@ pub struct LimitScope {
     pub principals: Vec<String>,
     pub groups: Vec<String>,
     pub models: Vec<ModelName>,
+    pub keys: Vec<KeyId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,6 +130,9 @@ pub struct AccessRule {
     pub tenant: TenantId,
     pub principals: Vec<String>,
     pub groups: Vec<String>,
+    pub roles: Vec<String>,
+    /// A token must have been granted one of these.
+    pub scopes: Vec<String>,
     pub models: Vec<ModelName>,
     /// At least one.
     pub permissions: Vec<Permission>,
@@ -236,6 +142,18 @@ pub struct AccessRule {
 pub enum Permission {
     Inference,
     Read,
+    /// To change what an engine has.
+    Admin,
+}
+
+impl Permission {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Inference => "inference",
+            Self::Read => "read",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
