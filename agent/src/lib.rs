@@ -32,6 +32,7 @@ mod connect;
 mod control_plane;
 mod core;
 mod decisions;
+mod declared_models;
 mod dial;
 mod enrolment;
 mod fetch;

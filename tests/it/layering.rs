@@ -44,6 +44,7 @@ const ORDER: &[&str] = &[
     "access_log",
     "metrics",
     "answer",
+    "declared_models",
     "own_routes",
     "settle",
     "pipeline",
