@@ -61,12 +61,16 @@ struct State {
     metadata: Value,
     /// By code: the challenge and the redirect address that it is bound to.
     codes: HashMap<String, (String, String)>,
+    /// What the device code is bound to.
+    device_challenge: Option<String>,
     /// Good for one use each.
     refresh_tokens: Vec<String>,
     refreshes_fail: bool,
     /// Forms of the token endpoint.
     asked: Vec<Form>,
     polled_at: Vec<Instant>,
+    /// Queries of the authorization endpoint.
+    authorizations: Vec<Form>,
     made: usize,
 }
 
@@ -94,10 +98,12 @@ impl Provider {
             comes_back: Return::default(),
             metadata,
             codes: HashMap::new(),
+            device_challenge: None,
             refresh_tokens: Vec::new(),
             refreshes_fail: false,
             asked: Vec::new(),
             polled_at: Vec::new(),
+            authorizations: Vec::new(),
             made: 0,
         }));
         let task = tokio::spawn({
@@ -171,6 +177,10 @@ impl Provider {
         self.state().polled_at.windows(2).map(|pair| pair[1] - pair[0]).collect()
     }
 
+    pub fn authorizations(&self) -> Vec<Form> {
+        self.state().authorizations.clone()
+    }
+
     pub fn forms(&self) -> Vec<Form> {
         self.state().asked.clone()
     }
@@ -190,6 +200,7 @@ async fn answer(request: Request<Incoming>, shared: &Mutex<State>, issuer: &Issu
         "/.well-known/openid-configuration" => respond(200, &state.metadata),
         "/authorize" => state.authorize(&form(head.uri.query().unwrap_or_default().as_bytes())),
         "/device" => {
+            state.device_challenge = form(&body).remove("code_challenge");
             let url = &state.url;
             let details = json!({
                 "device_code": "a-device-code", "user_code": "ABCD-EFGH", "verification_uri": format!("{url}/activate"),
@@ -241,6 +252,11 @@ fn respond(status: u16, json: &Value) -> Response<Full<Bytes>> {
         .expect("a valid response")
 }
 
+/// RFC 7636 section 4.2.
+fn challenge_of(verifier: &str) -> String {
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()))
+}
+
 fn refused(code: &str, description: &str) -> (u16, Value) {
     (400, json!({"error": code, "error_description": description}))
 }
@@ -254,6 +270,7 @@ impl State {
         if !is_right {
             return respond(400, &json!({"error": "invalid_request"}));
         }
+        self.authorizations.push(query.clone());
         self.made += 1;
         let code = format!("code-{}", self.made);
         self.codes.insert(code.clone(), (query["code_challenge"].clone(), query["redirect_uri"].clone()));
@@ -292,8 +309,7 @@ impl State {
                 let Some((challenge, redirect_uri)) = self.codes.remove(&form["code"]) else {
                     return refused("invalid_grant", "The code is not known");
                 };
-                let verifier = URL_SAFE_NO_PAD.encode(digest(&SHA256, form["code_verifier"].as_bytes()));
-                if verifier != challenge || redirect_uri != form["redirect_uri"] {
+                if challenge_of(&form["code_verifier"]) != challenge || redirect_uri != form["redirect_uri"] {
                     return refused("invalid_grant", "The code is another's");
                 }
             }
@@ -311,6 +327,10 @@ impl State {
             }
             _ => {
                 self.polled_at.push(Instant::now());
+                let verifier = form.get("code_verifier").map(|verifier| challenge_of(verifier));
+                if verifier != self.device_challenge {
+                    return refused("invalid_grant", "The code is another's");
+                }
                 match self.polls.pop_front() {
                     None => {}
                     Some(Poll::Pending) => return refused("authorization_pending", "Not yet"),

@@ -58,6 +58,13 @@ pub(crate) struct SignInArgs {
     /// Where the browser comes back to; port 0 takes a free one
     #[arg(long, value_name = "URI", default_value = "http://127.0.0.1:0/callback")]
     redirect_uri: RedirectUri,
+    #[arg(
+        long,
+        value_name = "WORD",
+        help = "What the browser's page is to ask for, such as select_account; an empty word asks for nothing \
+                [default: consent, where offline_access is asked for]"
+    )]
+    prompt: Option<String>,
     /// Certificate authorities in PEM that are trusted beside the system's
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -119,6 +126,7 @@ impl SignInArgs {
             audience: audience.or(suggested.audience),
             scope: or_env(&self.scope, "OIDC_SCOPE"),
             redirect_uri: self.redirect_uri.clone(),
+            prompt: self.prompt.clone(),
             secret,
         };
         let way = match (self.device, self.browser, &client.secret) {

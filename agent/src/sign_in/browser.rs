@@ -38,7 +38,7 @@ pub(super) async fn sign_in(
         .authorization
         .as_ref()
         .ok_or(SignInError::NoSuchWay { what: "authorization endpoint", instead: "sign in with --device" })?;
-    if !provider.knows_pkce {
+    if provider.knows_pkce == Some(false) {
         return Err(SignInError::NoSuchWay {
             what: "PKCE with S256, without which a browser's answer can be stolen",
             instead: "sign in with --device",
@@ -58,6 +58,9 @@ pub(super) async fn sign_in(
     for (name, value) in audience_parameters(client) {
         request = request.add_extra_param(name, value);
     }
+    if let Some(prompt) = prompt(client, scope) {
+        request = request.add_extra_param("prompt", prompt);
+    }
     let (address, state) = request.url();
     show(address.as_str(), opener);
     let answer = timeout(LONGEST_WAIT, callback.answer(state.secret()))
@@ -69,6 +72,14 @@ pub(super) async fn sign_in(
         request = request.add_extra_param(name, value);
     }
     request.request_async(&by_http(tls)).await.map_err(|error| failed(REDEEMING, error))
+}
+
+/// OpenID Connect Core section 11: who is to be remembered has to be asked, else a provider may leave that out.
+fn prompt<'a>(client: &'a Client, scope: &str) -> Option<&'a str> {
+    match &client.prompt {
+        Some(word) => Some(word.as_str()).filter(|word| !word.is_empty()),
+        None => scope.split_whitespace().any(|scope| scope == "offline_access").then_some("consent"),
+    }
 }
 
 /// RFC 9207 section 2.4: before anything else of the answer is looked at, an error included.

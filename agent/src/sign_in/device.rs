@@ -7,7 +7,7 @@ use super::{
     request::{audience_parameters, by_http, device_address, token_client},
 };
 use crate::usage::printable;
-use oauth2::{Scope, StandardDeviceAuthorizationResponse, basic::BasicTokenResponse};
+use oauth2::{PkceCodeChallenge, Scope, StandardDeviceAuthorizationResponse, basic::BasicTokenResponse};
 use rustls::ClientConfig;
 use std::{
     io::{self, Write as _},
@@ -36,7 +36,15 @@ pub(super) async fn sign_in(
         .ok_or(SignInError::NoSuchWay { what: "device flow", instead: "sign in with --browser" })?;
     let http = by_http(tls);
     let oauth = token_client(client, provider).set_device_authorization_url(device_address(address));
+    // Keycloak wants it of a client that must use PKCE, and it does no harm: a device code that is read on the way is
+    // worth nothing without it.
+    let pkce = (provider.knows_pkce == Some(true)).then(PkceCodeChallenge::new_random_sha256);
     let mut request = oauth.exchange_device_code();
+    if let Some((challenge, _)) = &pkce {
+        request = request
+            .add_extra_param("code_challenge", challenge.as_str())
+            .add_extra_param("code_challenge_method", challenge.method().as_str());
+    }
     for scope in scope.split_whitespace() {
         request = request.add_scope(Scope::new(scope.to_owned()));
     }
@@ -47,6 +55,9 @@ pub(super) async fn sign_in(
         request.request_async(&http).await.map_err(|error| failed(ASKING, error))?;
     say(&details);
     let mut polling = oauth.exchange_device_access_token(&details);
+    if let Some((_, verifier)) = &pkce {
+        polling = polling.add_extra_param("code_verifier", verifier.secret().as_str());
+    }
     for (name, value) in audience_parameters(client) {
         polling = polling.add_extra_param(name, value);
     }

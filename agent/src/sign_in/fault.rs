@@ -57,6 +57,8 @@ impl Refused {
             }
             "invalid_grant" => "what was presented is no longer good; start again",
             "invalid_scope" => "ask for other scopes with --scope",
+            // Keycloak, of an account that may not be remembered.
+            "not_allowed" => "ask for less: --scope openid",
             "invalid_target" => "the provider does not know the audience of --audience",
             "unauthorized_client" => {
                 "the client may not sign in this way; allow it at the provider, or use another way"

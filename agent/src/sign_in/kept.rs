@@ -169,6 +169,7 @@ mod tests {
             audience: None,
             scope: None,
             redirect_uri: "http://127.0.0.1:0/".parse().unwrap(),
+            prompt: None,
         };
         let file = |client: &Client, way| Keeper::new(Path::new("/x"), client, way).file;
         let same = Client { issuer: "https://a.test/".to_owned(), ..client.clone() };

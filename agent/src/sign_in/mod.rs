@@ -36,6 +36,8 @@ pub(crate) struct Client {
     /// `None`: what the provider and the way suggest.
     pub(crate) scope: Option<String>,
     pub(crate) redirect_uri: RedirectUri,
+    /// What the sign-in page is to ask for (OpenID Connect Core section 3.1.2.1). `None`: see [`browser`].
+    pub(crate) prompt: Option<String>,
 }
 
 /// How the first token is got.

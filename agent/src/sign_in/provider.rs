@@ -18,8 +18,8 @@ pub(super) struct Provider {
     pub(super) names_itself: bool,
     /// The secret goes into the body: it takes none in a header (RFC 6749 section 2.3.1).
     pub(super) secret_in_body: bool,
-    /// Some that know PKCE do not say so; one that says what it knows is believed.
-    pub(super) knows_pkce: bool,
+    /// Whether it knows PKCE with S256. Not all that do say so: then `None`.
+    pub(super) knows_pkce: Option<bool>,
     scopes: Option<Vec<String>>,
 }
 
@@ -86,7 +86,7 @@ impl Document {
             device: self.device_authorization_endpoint,
             names_itself: self.authorization_response_iss_parameter_supported,
             secret_in_body,
-            knows_pkce: self.code_challenge_methods_supported.is_none_or(|methods| has(&methods, "S256")),
+            knows_pkce: self.code_challenge_methods_supported.map(|methods| has(&methods, "S256")),
             scopes: self.scopes_supported,
         })
     }

@@ -204,8 +204,8 @@ async fn a_gateway_that_is_away_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_the_gateway_ends_between_two_requests_is_made_anew() {
-    let answer = Bytes::from_static(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+async fn a_connection_that_the_gateway_ends_with_its_answer_is_made_anew() {
+    let answer = Bytes::from_static(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}");
     let front = Engine::start(Script::Raw(vec![Step::Bytes(answer), Step::Close])).await;
     let person = Person::new();
     let key = person.file("key", "sk-test-0123456789");

@@ -77,6 +77,8 @@ async fn a_token_by_browser_is_got_with_pkce_over_loopback() {
 
     ended.token();
     let [form] = provider.forms().try_into().expect("one request");
+    // OpenID Connect Core section 11: else a provider need not remember anybody.
+    assert_eq!(provider.authorizations()[0]["prompt"], "consent");
     assert!(form["code_verifier"].len() >= 43, "RFC 7636 section 4.1");
     assert!(form["redirect_uri"].starts_with("http://127.0.0.1:"));
     assert_eq!((form["audience"].as_str(), form.get("resource")), (AUDIENCE, None), "it is no address");
