@@ -8,6 +8,7 @@ use crate::{
     identify::{IssuerStatus, Issuers},
     metrics::Metrics,
     snapshot::Snapshot,
+    tls::{TlsStanding, TlsState},
     usage::SpoolHandle,
 };
 use axum::{
@@ -39,6 +40,8 @@ pub(crate) struct Admin {
     pub(crate) clock: Clock,
     /// `None` for a gateway that belongs to no control plane.
     pub(crate) standing: Option<Arc<Standing>>,
+    /// `None` for one that serves plain HTTP.
+    pub(crate) tls: Option<Arc<TlsStanding>>,
     /// Set when the gateway is told to stop: balancers shall send no more.
     pub(crate) stop: CancellationToken,
 }
@@ -53,6 +56,18 @@ struct Readiness {
     managed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     control_plane: Option<ControlPlaneState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<CertificateState>,
+}
+
+#[derive(Serialize)]
+struct CertificateState {
+    names: Vec<String>,
+    ends: Option<Timestamp>,
+    days_left: Option<f64>,
+    /// Why the newest certificate is not the one that is served.
+    problem: Option<String>,
+    client_authority_problem: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -132,7 +147,7 @@ async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
 
 /// Ready when an answer could be served and recorded: there is a bundle and an engine, and the spool takes events. Issuers
 /// are shown but do not decide: while one is away, the callers of the others are served. Nor does the control plane, as long
-/// as it has not revoked this gateway.
+/// as it has not revoked this gateway. Nor a certificate that ends: not every caller looks, but one there must be.
 async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
     let snapshot = Arc::clone(&admin.snapshots.borrow());
     let mut engines = Vec::new();
@@ -143,10 +158,12 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
     let issuers = admin.issuers.status_of(MAX_ISSUERS).into_iter().map(issuer_state);
     let spool = admin.spool.stats();
     let control_plane = admin.standing.as_ref().map(|standing| standing.look());
+    let tls = admin.tls.as_ref().map(|standing| standing.look());
     let readiness = Readiness {
         ready: control_plane.as_ref().is_none_or(|state| state.applied_revision.is_some())
             && engines.iter().any(|engine| engine.reachable)
             && spool.fault.is_none()
+            && tls.as_ref().is_none_or(|state| state.validity.is_some())
             && !admin.stop.is_cancelled(),
         bundle_revision: snapshot.bundle().revision.0,
         engines,
@@ -158,6 +175,7 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
         },
         managed: control_plane.is_some(),
         control_plane: control_plane.map(|state| control_plane_state(state, admin.clock.now())),
+        tls: tls.map(|state| certificate_state(state, admin.clock.now())),
     };
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness))
@@ -204,5 +222,16 @@ fn control_plane_state(state: ControlPlane, now: Timestamp) -> ControlPlaneState
         certificate_days_left: state.certificate_days(now),
         problem: state.problem,
         refusal: state.refusal,
+    }
+}
+
+fn certificate_state(state: TlsState, now: Timestamp) -> CertificateState {
+    let ends = state.validity.map(|validity| validity.not_after);
+    CertificateState {
+        names: state.names,
+        ends,
+        days_left: ends.map(|ends| ends.duration_since(now).as_secs_f64() / 86_400.0),
+        problem: state.problem,
+        client_authority_problem: state.client_authority_problem,
     }
 }

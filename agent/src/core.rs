@@ -9,7 +9,7 @@ use crate::{
     ask::BodyBudget,
     clock::Clock,
     forward::{Forwarder, Pool},
-    identify::{Identifier, Issuers},
+    identify::{Identifier, Issuers, UsedProofs},
     metrics::Metrics,
     own_routes::OwnRoutes,
     peer::{Fate, Peer, Peers},
@@ -18,11 +18,11 @@ use crate::{
     settings::AuthConfig,
     settle::Settler,
     snapshot::Snapshot,
-    tls::HANDSHAKE,
+    tls::{Acceptor, ClientCertificate, Secured},
     usage::SpoolHandle,
 };
 use attach_proto::id::{AgentId, PoolId};
-use hyper::{server::conn::http1, service::service_fn};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use std::{
@@ -40,7 +40,6 @@ use tokio::{
     sync::{mpsc, watch},
     task::LocalSet,
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A request's head. 64 KiB takes the largest tokens that identity providers make, and is read before anyone is known.
@@ -57,6 +56,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Shared {
     pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
     pub(crate) issuers: Arc<Issuers>,
+    pub(crate) used_proofs: Arc<UsedProofs>,
     pub(crate) local_store: Arc<LocalStore>,
     pub(crate) engines: Engines,
     pub(crate) bodies: BodyBudget,
@@ -70,7 +70,7 @@ pub(crate) struct Shared {
     pub(crate) auth_config: AuthConfig,
     pub(crate) max_request_bytes: usize,
     pub(crate) grace: Duration,
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Acceptor>,
     /// No new requests; those in progress go on.
     pub(crate) stop: CancellationToken,
     /// Those in progress are cut off.
@@ -104,7 +104,7 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
     let pipeline = Rc::new(Pipeline {
         snapshots: shared.snapshots,
         own_routes: OwnRoutes::new(&shared.auth_config, Arc::clone(&shared.metrics)),
-        identifier: Identifier::new(shared.issuers, shared.clock.clone()),
+        identifier: Identifier::new(shared.issuers, shared.used_proofs, shared.clock.clone()),
         bodies: shared.bodies,
         max_request_bytes: shared.max_request_bytes,
         spool: shared.spool,
@@ -152,7 +152,7 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
 
 async fn accept(
     listener: &tokio::net::TcpListener,
-    tls: Option<&TlsAcceptor>,
+    tls: Option<&Acceptor>,
     pipeline: &Rc<Pipeline>,
     connections: &TaskTracker,
     peers: &Peers,
@@ -184,13 +184,12 @@ async fn accept(
         let pipeline = Rc::clone(pipeline);
         match tls.cloned() {
             None => {
-                connections.spawn_local(connection(stream, peer, pipeline));
+                connections.spawn_local(connection(stream, None, peer, pipeline));
             }
             Some(tls) => {
                 connections.spawn_local(async move {
-                    // Who speaks no TLS, or too slowly, is nobody's caller.
-                    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-                        connection(stream, peer, pipeline).await;
+                    if let Some(Secured { stream, client }) = tls.accept(stream).await {
+                        connection(stream, client, peer, pipeline).await;
                     }
                 });
             }
@@ -200,11 +199,15 @@ async fn accept(
 
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    client: Option<Arc<ClientCertificate>>,
     peer: Peer,
     pipeline: Rc<Pipeline>,
 ) {
     let _counted = Counted::new(&pipeline.metrics);
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if let Some(client) = &client {
+            request.extensions_mut().insert(Arc::clone(client));
+        }
         let pipeline = Rc::clone(&pipeline);
         let in_progress = peer.begin();
         async move {

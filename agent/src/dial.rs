@@ -1,13 +1,17 @@
-//! Opens one connection to an HTTP or HTTPS address: resolve, connect, TLS; all within one deadline.
+//! Opens one connection to an HTTP or HTTPS address: resolve, check, connect, TLS; all within one deadline.
 
-use crate::roots::TrustedRoots;
+use crate::{
+    resolve::{ResolveError, Resolver},
+    roots::TrustedRoots,
+};
+use attach_proto::destination::{Exceptions, Forbidden};
 use rustls::{
     ClientConfig,
     pki_types::{CertificateDer, ServerName},
 };
 use std::{
     io::{self, IoSlice},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -16,7 +20,7 @@ use std::{
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
     time::{Instant, timeout_at},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -28,16 +32,24 @@ pub(crate) enum Connection {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// Whose word a URL is: where it may lead follows from that.
+#[derive(Debug, Clone)]
+pub(crate) enum Guard {
+    /// The operator of this host wrote it, who can reach all of the host anyway.
+    Operator,
+    /// A tenant did, or somebody whom a tenant's URL led to: [`attach_proto::destination`] has the rules, and these are
+    /// what the operator of this host excepts from them.
+    Tenant(Arc<Exceptions>),
+}
+
 #[derive(Debug, Error)]
 pub(crate) enum DialError {
     #[error("{0:?} is no scheme to connect by; http and https are")]
     Scheme(String),
-    #[error("the address names no host")]
-    NoHost,
-    #[error("the name {name:?} does not resolve: {source}")]
-    Resolve { name: String, source: io::Error },
-    #[error("the name {0:?} resolves to no address")]
-    NoAddress(String),
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error("a tenant's address is not followed: {0}; the host's operator can allow it by --allow-addresses")]
+    Forbidden(#[from] Forbidden),
     /// The last address's failure, when several were tried.
     #[error("cannot connect to {address}: {source}")]
     Connect { address: SocketAddr, source: io::Error },
@@ -76,6 +88,21 @@ pub(crate) async fn dial(
     connect_timeout: Duration,
     tls: &Arc<ClientConfig>,
 ) -> Result<Connection, DialError> {
+    dial_guarded(url, connect_timeout, tls, &Resolver::System, &Guard::Operator).await
+}
+
+/// Connects as [`dial`] does, to where the guard lets `url` lead: what was checked is what is connected to, because a
+/// name is resolved once.
+///
+/// # Errors
+/// Those of [`dial`], and [`DialError::Forbidden`] before a packet was sent there.
+pub(crate) async fn dial_guarded(
+    url: &Url,
+    connect_timeout: Duration,
+    tls: &Arc<ClientConfig>,
+    resolver: &Resolver,
+    guard: &Guard,
+) -> Result<Connection, DialError> {
     let deadline = Instant::now() + connect_timeout;
     let secure = match url.scheme() {
         "http" => false,
@@ -83,7 +110,11 @@ pub(crate) async fn dial(
         other => return Err(DialError::Scheme(other.to_owned())),
     };
     let connect = async {
-        let stream = connect_to_any(&addresses(url).await?, deadline).await?;
+        let addresses = resolver.addresses(url).await?;
+        if let Guard::Tenant(exceptions) = guard {
+            exceptions.check(url, &addresses)?;
+        }
+        let stream = connect_to_any(&addresses, deadline).await?;
         if !secure {
             return Ok(Connection::Plain(stream));
         }
@@ -96,7 +127,7 @@ pub(crate) async fn dial(
 /// Connects as [`dial`] does, and leaves it to the caller what to speak.
 pub(crate) async fn dial_tcp(url: &Url, connect_timeout: Duration) -> Result<TcpStream, DialError> {
     let deadline = Instant::now() + connect_timeout;
-    let connect = async { connect_to_any(&addresses(url).await?, deadline).await };
+    let connect = async { connect_to_any(&Resolver::System.addresses(url).await?, deadline).await };
     timeout_at(deadline, connect).await.unwrap_or(Err(DialError::TimedOut(connect_timeout)))
 }
 
@@ -105,29 +136,10 @@ pub(crate) async fn is_reachable(url: &Url, connect_timeout: Duration) -> bool {
     dial_tcp(url, connect_timeout).await.is_ok()
 }
 
-async fn addresses(url: &Url) -> Result<Vec<SocketAddr>, DialError> {
-    let port = url.port_or_known_default().unwrap_or(80);
-    let name = match url.host().ok_or(DialError::NoHost)? {
-        Host::Ipv4(ip) => return Ok(vec![(ip, port).into()]),
-        Host::Ipv6(ip) => return Ok(vec![(ip, port).into()]),
-        Host::Domain(name) => name,
-    };
-    // RFC 6761 section 6.3: such a name is always loopback. Known without a look-up, it needs no hosts file (an
-    // empty root file system has none) and no thread; and an engine may listen on either of the two.
-    if name == "localhost" || name.ends_with(".localhost") {
-        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        return Ok(loopback.map(|ip| (ip, port).into()).to_vec());
-    }
-    let found = lookup_host((name, port)).await;
-    let found: Vec<_> =
-        found.map_err(|source| DialError::Resolve { name: name.to_owned(), source })?.collect();
-    if found.is_empty() { Err(DialError::NoAddress(name.to_owned())) } else { Ok(found) }
-}
-
 /// One address that swallows packets must not use up the time of the others, so each gets an equal share of what
 /// is left.
 async fn connect_to_any(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, DialError> {
-    let mut failure = DialError::NoHost;
+    let mut failure = DialError::Resolve(ResolveError::NoHost);
     for (tried, &address) in addresses.iter().enumerate() {
         let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
         let now = Instant::now();
@@ -145,7 +157,7 @@ async fn connect_to_any(addresses: &[SocketAddr], deadline: Instant) -> Result<T
 }
 
 fn server_name(url: &Url) -> Result<ServerName<'static>, DialError> {
-    match url.host().ok_or(DialError::NoHost)? {
+    match url.host().ok_or(ResolveError::NoHost)? {
         Host::Ipv4(ip) => Ok(ServerName::IpAddress(IpAddr::V4(ip).into())),
         Host::Ipv6(ip) => Ok(ServerName::IpAddress(IpAddr::V6(ip).into())),
         Host::Domain(name) => ServerName::try_from(name.to_owned())

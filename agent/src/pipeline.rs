@@ -4,8 +4,8 @@ use crate::{
     access_log::{AccessLog, RefusedRequest},
     admit::{Admitter, Standing},
     answer::AnswerBody,
-    ask::{self, Ask, BodyBudget, Classified, Dialect, Operation, classify, dialect_of},
-    authorize::authorize,
+    ask::{self, Ask, BodyBudget, BodyUse, Classified, Dialect, Operation, classify, dialect_of},
+    authorize::{authorize, permit},
     clock::Clock,
     declared_models::declared_models,
     forward::{Forwarder, headers},
@@ -22,9 +22,9 @@ use attach_proto::{
     id::ModelName,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
-use std::{rc::Rc, sync::Arc};
+use std::{borrow::Cow, rc::Rc, sync::Arc};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -68,11 +68,17 @@ pub(crate) struct Pipeline {
 }
 
 /// What is known of a request when it is refused.
-#[derive(Default)]
 struct Known {
+    dialect: Dialect,
     principal: Option<Rc<Principal>>,
-    operation: Option<Operation>,
+    operation: Option<Cow<'static, str>>,
     model: Option<ModelName>,
+}
+
+impl Known {
+    fn of(dialect: Dialect) -> Self {
+        Self { dialect, principal: None, operation: None, model: None }
+    }
 }
 
 impl Pipeline {
@@ -89,14 +95,13 @@ impl Pipeline {
             response.headers_mut().insert(headers::X_REQUEST_ID, request_id.value);
             return response;
         }
-        let dialect = dialect_of(request.uri().path());
-        let mut known = Known::default();
+        let mut known = Known::of(dialect_of(request.uri().path()));
         match self.answer(request, &request_id, &mut known).await {
             Ok(mut response) => {
                 response.headers_mut().insert(headers::X_REQUEST_ID, request_id.value);
                 response
             }
-            Err(refusal) => self.refuse(&refusal, dialect, &request_id, &known),
+            Err(refusal) => self.refuse(&refusal, &request_id, &known),
         }
     }
 
@@ -115,24 +120,29 @@ impl Pipeline {
             return Ok(self.own_routes.private(&principal));
         }
 
-        let classified = classify(&head.method, head.uri.path(), head.uri.query())?;
-        known.operation = Some(classified.route.operation);
+        let (path, query) = (head.uri.path(), head.uri.query());
+        let classified = classify(&head.method, path, query, snapshot.allowed_routes())?;
+        let classified = classified.with_named_upstream(&head.headers);
+        known.dialect = classified.route.dialect;
+        known.operation = Some(classified.operation_name());
 
         // Before the body is read, so that strangers can't make us hold any.
         let principal = self.identifier.identify(&head.headers, &snapshot).await?;
         known.principal = Some(Rc::clone(&principal));
 
-        let ask = self.read(classified, body).await?;
+        let permit = permit(principal, classified.route.permission, &snapshot)?;
+
+        let ask = self.read(classified, body, &snapshot).await?;
         known.model = ask.model().cloned();
 
-        let grant = authorize(principal, ask, Arc::clone(&snapshot))?;
+        let grant = authorize(permit, ask, Arc::clone(&snapshot))?;
         if grant.ask().route().operation == Operation::Models && !snapshot.bundle().models.is_empty() {
             return Ok(declared_models(grant.ask().route().dialect, grant.principal(), &snapshot));
         }
 
         // An answer that could not be recorded would be held back in the end; better not to make it.
         let is_strict = snapshot.tenant(&grant.principal().tenant).is_none_or(Tenant::is_strict);
-        if grant.ask().route().operation.is_metered() && is_strict && self.spool.is_out_of_order() {
+        if grant.ask().route().metering.is_metered() && is_strict && self.spool.is_out_of_order() {
             return Err(Refusal::SpoolOutOfOrder);
         }
 
@@ -160,27 +170,35 @@ impl Pipeline {
         Ok(response)
     }
 
-    async fn read(&self, classified: Classified, body: Incoming) -> Result<Box<Ask>, Refusal> {
-        if classified.method != Method::POST {
-            return Ok(Box::new(ask::read_without_body(classified)?));
+    async fn read(
+        &self,
+        classified: Classified,
+        body: Incoming,
+        snapshot: &Snapshot,
+    ) -> Result<Box<Ask>, Refusal> {
+        let body_use = classified.body_use();
+        match body_use {
+            BodyUse::Ignored => return Ok(Box::new(ask::read_without_body(classified)?)),
+            BodyUse::Streams => return Ok(Box::new(ask::read_upload(classified, body)?)),
+            BodyUse::Asks | BodyUse::Changes | BodyUse::PassesWhole => {}
         }
         let (bytes, room) = ask::collect(body, self.max_request_bytes, &self.bodies).await?;
-        Ok(Box::new(ask::read(classified, bytes, room)?))
+        Ok(Box::new(match body_use {
+            BodyUse::Changes => {
+                ask::read_change(classified, bytes, room, &snapshot.bundle().routes.registries)?
+            }
+            BodyUse::PassesWhole => ask::read_as_it_is(classified, bytes, room),
+            BodyUse::Ignored | BodyUse::Streams | BodyUse::Asks => ask::read(classified, bytes, room)?,
+        }))
     }
 
-    fn refuse(
-        &self,
-        refusal: &Refusal,
-        dialect: Dialect,
-        request_id: &RequestId,
-        known: &Known,
-    ) -> Response<AnswerBody> {
+    fn refuse(&self, refusal: &Refusal, request_id: &RequestId, known: &Known) -> Response<AnswerBody> {
         self.metrics.refused(refusal);
         self.access_log.refused(&RefusedRequest {
             time: self.clock.now(),
             request_id: &request_id.text,
             principal: known.principal.as_deref(),
-            operation: known.operation.map(Operation::name),
+            operation: known.operation.as_deref(),
             model: known.model.as_ref().map(ModelName::as_str),
             refusal,
         });
@@ -199,7 +217,7 @@ impl Pipeline {
         if let Some(standing) = refusal.standing() {
             set_rate_limits(&mut headers, &[standing]);
         }
-        let body = Bytes::from(refusal.body(dialect, &request_id.text));
+        let body = Bytes::from(refusal.body(known.dialect, &request_id.text));
         respond(refusal.status(), headers, AnswerBody::whole(body))
     }
 }

@@ -118,6 +118,9 @@ impl Engines {
 
 fn candidates(ticket: &Ticket) -> Vec<Target> {
     let snapshot = ticket.snapshot();
+    if let Some(engine) = ticket.pinned() {
+        return vec![Target { engine: Arc::clone(engine), engine_model: None }];
+    }
     let to = |engine: &Arc<Engine>, engine_model: Option<&ModelName>| Target {
         engine: Arc::clone(engine),
         engine_model: engine_model.cloned(),
@@ -125,16 +128,20 @@ fn candidates(ticket: &Ticket) -> Vec<Target> {
     let Some(model) = ticket.model() else {
         return snapshot.engines().first().map(|engine| to(engine, None)).into_iter().collect();
     };
+    // An operator may have opened a route for one engine alone.
+    let opened_for = ticket.ask().opened_for();
+    let is_open = |upstream: &UpstreamId| opened_for.is_none_or(|id| id == upstream);
     if let Some(declared) = &model.declared {
         let target =
             |target: &ModelTarget| Some(to(snapshot.engine(&target.upstream)?, Some(&target.engine_model)));
-        return declared.targets.iter().filter_map(target).collect();
+        let targets = declared.targets.iter().filter(|target| is_open(&target.upstream));
+        return targets.filter_map(target).collect();
     }
     // Names pass through as they were asked for: the engine knows best what it calls its models.
     let serves = |engine: &&Arc<Engine>| {
         let models = &engine.upstream.models;
         let is_it = |name: &ModelName| name.canonical() == model.canonical.as_str();
-        models.is_empty() || models.iter().any(is_it)
+        is_open(&engine.upstream.id) && (models.is_empty() || models.iter().any(is_it))
     };
     let asked = ticket.ask().model();
     snapshot.engines().iter().filter(serves).map(|engine| to(engine, asked)).collect()

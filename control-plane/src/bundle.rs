@@ -58,6 +58,7 @@ pub(crate) async fn build(
     insert(&mut resources, rows::models(connection, pool).await?);
     insert(&mut resources, rows::limits(connection, pool).await?);
     insert(&mut resources, rows::access_rules(connection, pool).await?);
+    insert(&mut resources, rows::routes(connection, pool).await?.into_iter().collect());
     tx.commit().await?;
     let revision = Revision(revision);
     let manifest = signer.sign(&resources.manifest_head(pool, revision));

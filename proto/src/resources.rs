@@ -17,8 +17,16 @@ use std::{
 /// What an agent of this version can do, for [`v1::Hello`]. A kind of resource is a feature by its name; when a kind comes to
 /// say more, its feature gets the next number, for an agent that passes over what it does not know would be laxer than what
 /// somebody decided.
-pub const FEATURES: [&str; 7] =
-    ["tenant", "quota_store", "identity_provider.2", "api_key.2", "model", "limit.2", "access_rule.2"];
+pub const FEATURES: [&str; 8] = [
+    "tenant",
+    "quota_store",
+    "identity_provider.2",
+    "api_key.2",
+    "model",
+    "limit.2",
+    "access_rule.2",
+    "routes",
+];
 
 /// Which resource it is. A tenant's own is `tenant/id`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -173,6 +181,7 @@ impl Resources {
                 Ok(ResourceKind::Model) => bundle.models.push(decode(name, body)?),
                 Ok(ResourceKind::Limit) => bundle.limits.push(decode(name, body)?),
                 Ok(ResourceKind::AccessRule) => bundle.access_rules.push(decode(name, body)?),
+                Ok(ResourceKind::Routes) => bundle.routes = Some(decode(name, body)?),
                 Ok(ResourceKind::Unspecified) | Err(_) => {
                     let problem = format!("the kind {} is not known to this version", name.kind);
                     return Err(Invalid { path: format!("resources[{}]", name.id), problem });

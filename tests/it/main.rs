@@ -2,8 +2,11 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod api_keys;
+mod applications;
 mod bad_input;
 mod chunking;
+mod dids;
 mod durability;
 mod ends;
 mod engines;
@@ -16,6 +19,7 @@ mod operations;
 mod outages;
 mod people;
 mod refused_start;
+mod routes;
 mod small;
 mod streaming;
 mod tls;

@@ -429,3 +429,42 @@ async fn killed_at_any_moment_a_gateway_s_usage_is_billed_whole_and_once() {
     assert_eq!(plane.database.as_superuser("select count(*) from alarm").expect("the superuser may"), "0");
     println!("{} events after {KILLS} kills, each billed once", on_disk.len());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_that_the_operator_opens_and_closes_are_open_and_closed_within_seconds() {
+    let Some(World { plane, gateway, engine, .. }) = world().await else { return };
+    let client = gateway.client().with_bearer(KEY);
+    let until = async |method: http::Method, path: &str, status: u16| {
+        eventually(&format!("{method} {path} is answered with {status}"), SOON, async || {
+            let answer = client.send(method.clone(), path, r#"{"model":"tiny"}"#).await.whole().await;
+            (answer.status == status).then_some(())
+        })
+        .await;
+    };
+    until(http::Method::POST, "/v1/audio/speech", 404).await;
+    until(http::Method::POST, "/api/pull", 403).await;
+    let route = json!({
+        "path": "/v1/audio/*", "methods": ["POST"], "permission": "inference", "metering": "requests",
+        "upstream": "engine",
+    });
+    plane.call(http::Method::PUT, "/pools/main/routes", json!({"allow": [route]})).await;
+    until(http::Method::POST, "/v1/audio/speech", 200).await;
+    assert_eq!(engine.seen().pop().expect("the engine has it").target, "/v1/audio/speech");
+    until(http::Method::POST, "/pause", 404).await;
+
+    change(
+        &plane,
+        "update api_key set scopes = '{inference,admin}', version = (select n from head where id = 1)",
+    );
+    let rules = json!({"principals": ["ada"], "permissions": ["admin", "inference"]});
+    plane.call(http::Method::PUT, "/tenants/acme/access-rules/ada", rules).await;
+    until(http::Method::POST, "/api/pull", 200).await;
+
+    plane.call(http::Method::PUT, "/pools/main/routes", json!({})).await;
+    until(http::Method::POST, "/v1/audio/speech", 404).await;
+    eventually("what went through is billed", PATIENCE, async || {
+        let billed = plane.database.as_superuser("select distinct operation from usage_event");
+        (billed.expect("the superuser may") == "/v1/audio/*").then_some(())
+    })
+    .await;
+}

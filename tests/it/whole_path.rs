@@ -1,7 +1,11 @@
 //! From the operator's REST API to a refusal at a gateway, and from an answer to a sum in the control plane.
 
 use attach_tests::{
-    ControlPlane, Engine, Gateway, Issuer, engine::samples, eventually, gateway::Setup, issuer::AUDIENCE,
+    ControlPlane, Engine, Gateway, Issuer,
+    engine::samples,
+    eventually,
+    gateway::{Setup, did},
+    issuer::AUDIENCE,
 };
 use http::Method;
 use serde_json::{Value, json};
@@ -23,10 +27,14 @@ async fn control_plane() -> Option<ControlPlane> {
 
 /// A tenant in a pool of its own, whose callers have tokens of this issuer.
 async fn tenant(plane: &ControlPlane, name: &str, issuer: &Issuer) {
+    tenant_without_issuer(plane, name).await;
+    trust(plane, name, issuer).await;
+}
+
+async fn tenant_without_issuer(plane: &ControlPlane, name: &str) {
     plane.call(Method::POST, "/pools", json!({"id": name, "name": name})).await;
     let body = json!({"id": name, "name": format!("{name} Ltd"), "quota_store": "memory", "pool": name});
     plane.call(Method::POST, "/tenants", body).await;
-    trust(plane, name, issuer).await;
 }
 
 async fn trust(plane: &ControlPlane, tenant: &str, issuer: &Issuer) {
@@ -47,7 +55,13 @@ async fn limit(plane: &ControlPlane, tenant: &str, amount: u64) {
 }
 
 async fn gateway(plane: &ControlPlane, pool: &str, engine: &Engine) -> Gateway {
-    let gateway = Setup::new().with_engine(engine).with_join(&plane.join_line(pool)).start().await;
+    // Its host's operator lets the tenants' issuers lie on loopback, where the tests' are.
+    let setup = Setup::new().with("ALLOW_ADDRESSES", "127.0.0.1");
+    ready(setup, plane, pool, engine).await
+}
+
+async fn ready(setup: Setup, plane: &ControlPlane, pool: &str, engine: &Engine) -> Gateway {
+    let gateway = setup.with_engine(engine).with_join(&plane.join_line(pool)).start().await;
     eventually("the gateway is ready", Duration::from_secs(20), async || {
         let ready = gateway.admin().send(Method::GET, "/readyz", "").await.whole().await;
         (ready.status == 200).then_some(())
@@ -191,4 +205,72 @@ async fn two_tenants_with_a_gateway_each_see_nothing_of_each_other() {
     let foreign = keys["items"][0]["id"].as_str().expect("one key").to_owned();
     let path = format!("/api/v1/tenants/acme/api-keys/{foreign}/revoke");
     assert_eq!(plane.api().send(Method::POST, &path, "").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_a_tenant_puts_inside_the_hosts_network_is_never_dialled() {
+    let Some(plane) = control_plane().await else { return };
+    let (issuer, engine) = (Issuer::start().await, Engine::start(samples::openai_chat(7, 5)).await);
+    tenant(&plane, "acme", &issuer).await;
+    // Another loopback address than the one that is excepted.
+    let setup = Setup::new().with_argument("--allow-addresses=127.0.0.2,10.1.0.0/16");
+    let gateway = ready(setup, &plane, "acme", &engine).await;
+    assert_eq!(status(&gateway, &issuer.token("alice")).await, 503);
+    let state = gateway.admin().get("/readyz").await.text();
+    assert!(state.contains("leads to 127.0.0.1, which is loopback and not public"), "{state}");
+    assert!(state.contains("--allow-addresses"), "{state}");
+    assert_eq!(issuer.fetches(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_did_that_the_operator_allows_calls_for_its_tenant_until_it_is_taken_away() {
+    let Some(plane) = control_plane().await else { return };
+    let (issuer, engine) = (Issuer::start().await, Engine::start(samples::openai_chat(7, 5)).await);
+    for name in ["acme", "globex"] {
+        tenant_without_issuer(&plane, name).await;
+    }
+    trust(&plane, "acme", &issuer).await;
+    let gateway = gateway(&plane, "acme", &engine).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let made = did(folder.path(), &["new", "--out", "alice.pem"]);
+    let token = did(folder.path(), &["token", "--key", "alice.pem", "--audience", "https://llm.example"]);
+    assert_eq!(status(&gateway, &token).await, 401);
+
+    let policy = |more: Value| {
+        let mut policy = json!({"allowed": [made], "audiences": ["https://llm.example"]});
+        policy.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        json!({ "did": policy })
+    };
+    let changed = plane.call(Method::PATCH, "/tenants/acme", policy(json!({}))).await;
+    let expected = json!({"allowed": [made], "audiences": ["https://llm.example"], "max_lifetime_seconds": 3600,
+        "one_time": false, "web": false, "domains": ["llm.example"]});
+    assert_eq!(changed["did"], expected);
+    until(&gateway, &token, 200, "the DID is served").await;
+    let usage = "select distinct tenant_id, subject from usage_event";
+    eventually("its usage has arrived", Duration::from_secs(20), async || {
+        let rows = plane.database.as_superuser(usage).expect("the superuser may");
+        (rows == format!("acme|{made}")).then_some(())
+    })
+    .await;
+    // A change of something else leaves it.
+    let renamed = plane.call(Method::PATCH, "/tenants/acme", json!({"name": "Acme again"})).await;
+    assert_eq!(renamed["did"], expected);
+
+    // What would make it another tenant's too, and what is no policy.
+    for (tenant, body, pointer) in [
+        ("globex", policy(json!({})), "/did"),
+        ("globex", policy(json!({"allowed": ["*"]})), "/did"),
+        ("acme", policy(json!({"allowed": ["alice"]})), "/did/allowed/0"),
+        ("acme", policy(json!({"max_lifetime_seconds": 90_000})), "/did/max_lifetime_seconds"),
+    ] {
+        let client = plane.api().with_header("content-type", "application/json");
+        let path = format!("/api/v1/tenants/{tenant}");
+        let answer = client.send(Method::PATCH, &path, body.to_string()).await.whole().await;
+        let problem = answer.json();
+        assert_eq!(answer.status, 422, "{problem}");
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
+    }
+    plane.call(Method::PATCH, "/tenants/acme", json!({"did": null})).await;
+    until(&gateway, &token, 401, "the DID is refused").await;
+    plane.call(Method::PATCH, "/tenants/globex", policy(json!({}))).await;
 }

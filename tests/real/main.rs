@@ -11,6 +11,7 @@
     reason = "a test fails by panicking, and this one writes the report of its run"
 )]
 
+mod changes;
 mod clients;
 mod connecting;
 mod counts;
@@ -60,12 +61,14 @@ macro_rules! scenarios {
 }
 
 /// In this order: the last ones kill engines.
-const SCENARIOS: [(&str, Scenario); 17] = scenarios![
+const SCENARIOS: [(&str, Scenario); 19] = scenarios![
     ollama::each_request_of_the_official_clients_is_counted_as_the_engine_counts,
     ollama::models_are_listed_and_an_unknown_one_is_refused_in_each_dialect,
     ollama::one_model_has_one_name_in_the_usage_however_a_caller_writes_it,
     ollama::a_body_that_the_engine_would_read_otherwise_is_refused,
     ollama::a_foreign_origin_and_host_do_not_reach_the_engine,
+    changes::models_are_made_copied_and_deleted_by_an_admin_alone,
+    changes::a_models_file_reaches_the_engine_whole_and_the_gateway_does_not_keep_it,
     llamacpp::each_request_of_the_official_clients_is_counted_as_the_engine_counts,
     first_commands::run_as_written,
     connecting::the_ollama_command_works_unedited,

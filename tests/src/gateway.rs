@@ -285,6 +285,17 @@ impl Drop for Gateway {
     }
 }
 
+/// What `attach-gateway did …` prints in this folder: a DID or a token, and nothing beside it.
+pub fn did(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(binary()).arg("did").args(arguments).current_dir(folder).output();
+    let output = output.expect("the binary runs");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let line = text.strip_suffix('\n').expect("a whole line").to_owned();
+    assert!(!line.contains(char::is_whitespace), "nothing but it: {text:?}");
+    line
+}
+
 /// Quantity of a kind of measure in an event.
 pub fn quantity(event: &Value, kind: &str) -> Option<u64> {
     let measures = event["measures"].as_array()?;

@@ -9,7 +9,7 @@ use attach_proto::{
 
 /// The limits that hold for this request, each with the key of its counter.
 pub(super) fn applied(grant: &Grant) -> Vec<Applied> {
-    if !grant.ask().route().operation.is_metered() {
+    if !grant.ask().route().metering.is_metered() {
         return Vec::new();
     }
     let holds = |limit: &&Limit| {

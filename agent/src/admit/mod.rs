@@ -108,7 +108,7 @@ impl Admitter {
         let mut admittance = Admittance { hold: None, standing: Vec::new(), output_cap: None, queue };
         let limits = applied(&grant);
         let cap = cap(&grant);
-        admittance.output_cap = cap.of_model_if_it_binds();
+        admittance.output_cap = cap.of_model_if_it_binds().filter(|_| grant.ask().generates());
         if limits.is_empty() {
             return Ok(self.ticket(grant, id, request_id, admittance));
         }

@@ -2,11 +2,11 @@
 
 use super::{Consumed, QuotaStore, Reservation, Standing, live, output::counts_output};
 use crate::{
-    ask::Ask,
+    ask::{Ask, Metering, Upload},
     authorize::{Grant, GrantedModel},
     identify::Principal,
     meter::Reading,
-    snapshot::Snapshot,
+    snapshot::{Engine, Snapshot},
     usage::SpoolFault,
 };
 use attach_proto::{
@@ -124,6 +124,15 @@ impl Ticket {
         self.grant.model()
     }
 
+    /// The one engine that it goes to, when no model leads to one.
+    pub(crate) fn pinned(&self) -> Option<&Arc<Engine>> {
+        self.grant.pinned()
+    }
+
+    pub(crate) fn take_upload(&mut self) -> Option<Upload> {
+        self.grant.take_upload()
+    }
+
     pub(crate) fn snapshot(&self) -> &Arc<Snapshot> {
         self.grant.snapshot()
     }
@@ -212,7 +221,7 @@ impl Ticket {
             pool: self.pool.clone(),
             agent: self.agent.clone(),
             request_id: self.request_id.as_ref().to_owned(),
-            operation: route.operation.name().into(),
+            operation: self.grant.ask().operation_name(),
             dialect: route.dialect.name().into(),
             model: self.grant.model().map(|model| model.canonical.clone()),
             stream: self.grant.ask().stream(),
@@ -225,7 +234,7 @@ impl Ticket {
             time_to_first_byte: progress.first_byte.map(|at| at.duration_since(self.started)),
             duration: self.started.elapsed(),
         };
-        let is_metered = route.operation.is_metered();
+        let is_metered = route.metering.is_metered();
         queue.send(Settled { event, is_metered, hold: self.hold.take(), consumed, waiter });
     }
 
@@ -233,7 +242,7 @@ impl Ticket {
     /// an answer nothing was consumed: the engine refused, or never got to it.
     fn measures(&self, outcome: Outcome) -> Vec<MeasuredQuantity> {
         let reading = &self.progress.reading;
-        if !self.grant.ask().route().operation.is_metered() || self.progress.first_byte.is_none() {
+        if self.grant.ask().route().metering != Metering::Usage || self.progress.first_byte.is_none() {
             return Vec::new();
         }
         let engine_said_nothing = reading.input.is_none() && reading.output.is_none();

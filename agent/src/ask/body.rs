@@ -15,7 +15,7 @@ use std::{
 };
 
 /// How long a caller may pause while it sends its body. Thirty seconds is what a bad mobile link recovers in.
-const BODY_IDLE: Duration = Duration::from_secs(30);
+pub(crate) const BODY_IDLE: Duration = Duration::from_secs(30);
 
 /// How long a caller may take for all of its body: 32 MiB over a link of 1 Mbit/s.
 const BODY_TOTAL: Duration = Duration::from_secs(300);
@@ -47,6 +47,12 @@ impl BodyBudget {
     pub(crate) fn of_this_machine() -> Self {
         let memory = [machine_memory(), container_memory()].into_iter().flatten().min();
         Self(Arc::new(AtomicUsize::new(memory.unwrap_or(FALLBACK_MEMORY) / MEMORY_SHARE)))
+    }
+
+    /// No bytes of it.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> Room {
+        Room { budget: self.clone(), bytes: 0 }
     }
 
     fn take(&self, bytes: usize) -> Option<Room> {

@@ -1,15 +1,20 @@
 //! From a body to an [`Ask`]: the fields that policy needs, each with its place, and nothing else parsed.
 
 use super::{
-    body::Room,
+    body::{BodyFault, Room},
     estimate::tokens,
+    request::Ask,
     rewrite::{Cap, CapField, Object, Places},
-    route::{Classified, Dialect, Operation, Route},
+    route::{Classified, Route},
+    upload::Upload,
 };
 use crate::json_edit::{BodyFault as JsonFault, Member, TopLevel};
-use attach_proto::id::ModelName;
+use attach_proto::{
+    id::ModelName,
+    route::{Dialect, Metering, Operation},
+};
 use bytes::Bytes;
-use http::Method;
+use hyper::body::Incoming;
 use serde_json::value::RawValue;
 use std::fmt;
 
@@ -37,33 +42,41 @@ const READ: &[&str] = &[
     "system",
     "tools",
     "suffix",
+    "query",
+    "documents",
+    "text_1",
+    "text_2",
+];
+
+/// Those of them that make up a prompt.
+const TEXTS: &[&str] = &[
+    "prompt",
+    "messages",
+    "input",
+    "images",
+    "system",
+    "tools",
+    "suffix",
+    "query",
+    "documents",
+    "text_1",
+    "text_2",
 ];
 
 const READ_OF_OPTIONS: &[&str] = &["num_predict"];
 const READ_OF_STREAM_OPTIONS: &[&str] = &["include_usage"];
-
-/// What one request asks for.
-#[derive(Debug)]
-pub(crate) struct Ask {
-    pub(super) classified: Classified,
-    pub(super) model: Option<ModelName>,
-    stream: bool,
-    input_estimate: u64,
-    output_asked: Option<u64>,
-    choices: u64,
-    /// Whether the caller itself asked for usage in the stream.
-    wants_usage: bool,
-    pub(super) body: Bytes,
-    pub(super) places: Places,
-    room: Option<Room>,
-}
 
 /// What is wrong with the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AskFault {
     Json(JsonFault),
     NoModel,
-    Field { name: &'static str, problem: &'static str },
+    Field {
+        name: &'static str,
+        problem: &'static str,
+    },
+    /// The engine would call a host that it may not.
+    Registry,
 }
 
 impl fmt::Display for AskFault {
@@ -72,68 +85,11 @@ impl fmt::Display for AskFault {
             Self::Json(fault) => write!(f, "{fault}"),
             Self::NoModel => f.write_str("model is required"),
             Self::Field { name, problem } => write!(f, "{name}: {problem}"),
+            Self::Registry => f.write_str(
+                "model: names a registry that this gateway's engines may not call; the operator allows it by \
+                 `routes.registries`",
+            ),
         }
-    }
-}
-
-impl Ask {
-    pub(crate) fn route(&self) -> &Route {
-        &self.classified.route
-    }
-
-    pub(crate) fn method(&self) -> &Method {
-        &self.classified.method
-    }
-
-    /// Path and query at the engine, below the path of its own URL.
-    pub(crate) fn engine_path(&self, prefix: &str, engine_model: Option<&ModelName>) -> String {
-        let Classified { route, model_in_path, query, .. } = &self.classified;
-        let model = engine_model.filter(|_| model_in_path.is_some()).map_or("", ModelName::as_str);
-        let query = query.as_ref().map(|query| ["?", query]).unwrap_or_default().concat();
-        [prefix, route.engine_path, model, &query].concat()
-    }
-
-    pub(crate) fn model(&self) -> Option<&ModelName> {
-        self.model.as_ref()
-    }
-
-    pub(crate) fn stream(&self) -> bool {
-        self.stream
-    }
-
-    /// Tokens, roughly.
-    pub(crate) fn input_estimate(&self) -> u64 {
-        self.input_estimate
-    }
-
-    /// Output tokens that the caller allows for each choice.
-    pub(crate) fn output_asked(&self) -> Option<u64> {
-        self.output_asked
-    }
-
-    pub(crate) fn choices(&self) -> u64 {
-        self.choices
-    }
-
-    /// Whether the engine makes text. Embeddings have no output tokens.
-    pub(crate) fn generates(&self) -> bool {
-        matches!(self.route().operation, Operation::Chat | Operation::Completion)
-    }
-
-    /// Gives the body's memory back, for a stream may go on for minutes.
-    pub(crate) fn forget_body(&mut self) {
-        self.body = Bytes::new();
-        self.room = None;
-    }
-
-    pub(crate) fn has_body(&self) -> bool {
-        !self.body.is_empty()
-    }
-
-    /// Whether usage must be forced into the stream, and hidden from the caller again. Only OpenAI's dialect leaves it
-    /// out of a stream unless asked.
-    pub(crate) fn hides_usage(&self) -> bool {
-        self.stream && self.generates() && self.route().dialect == Dialect::OpenAi && !self.wants_usage
     }
 }
 
@@ -143,18 +99,18 @@ pub(crate) fn read_without_body(classified: Classified) -> Result<Ask, AskFault>
         Some(name) => Some(model_name(name)?),
         None => None,
     };
-    Ok(Ask {
-        classified,
-        model,
-        stream: false,
-        input_estimate: 0,
-        output_asked: None,
-        choices: 1,
-        wants_usage: false,
-        body: Bytes::new(),
-        places: Places::default(),
-        room: None,
-    })
+    Ok(Ask { model, ..Ask::passing(classified, Bytes::new(), None) })
+}
+
+/// A body that goes on as it is, whatever it is.
+pub(crate) fn read_as_it_is(classified: Classified, body: Bytes, room: Room) -> Ask {
+    Ask::passing(classified, body, Some(room))
+}
+
+/// A body that goes on as it comes.
+pub(crate) fn read_upload(classified: Classified, body: Incoming) -> Result<Ask, BodyFault> {
+    let upload = Upload::new(body)?;
+    Ok(Ask { upload: Some(upload), ..Ask::passing(classified, Bytes::new(), None) })
 }
 
 pub(crate) fn read(classified: Classified, body: Bytes, room: Room) -> Result<Ask, AskFault> {
@@ -181,6 +137,10 @@ pub(crate) fn read(classified: Classified, body: Bytes, room: Room) -> Result<As
             member.boolean().ok_or(AskFault::Field { name: "stream", problem: "must be true or false" })?
         }
     };
+    if route.operation == Operation::Opened && stream {
+        let problem = "is not let through on this route: its answer is counted in one piece";
+        return Err(AskFault::Field { name: "stream", problem });
+    }
     let include_usage = stream_options.as_ref().and_then(|options| options.get("include_usage"));
     let num_predict = options.as_ref().and_then(|options| options.get("num_predict"));
     let caps = caps(&top, &route, num_predict)?;
@@ -190,9 +150,11 @@ pub(crate) fn read(classified: Classified, body: Bytes, room: Room) -> Result<As
         (Some(prompt), None) if is_ollama_chat => Some((prompt.member_range.clone(), prompt.range.clone())),
         _ => None,
     };
-    let texts = ["prompt", "messages", "input", "images", "system", "tools", "suffix"];
     let estimate = |name: &&str| top.get(name).map(|member| tokens(name, member.raw));
-    let input_estimate = texts.iter().filter_map(estimate).sum();
+    let input_estimate = match route.metering {
+        Metering::Usage => TEXTS.iter().filter_map(estimate).sum(),
+        Metering::None | Metering::Requests => 0,
+    };
     let object = |name: &str, nested: Option<&TopLevel<'_>>| match (nested, top.get(name)) {
         (Some(nested), _) => Some(Object::Here(nested.tail())),
         (None, Some(null)) => Some(Object::Null(null.range.clone())),
@@ -211,6 +173,7 @@ pub(crate) fn read(classified: Classified, body: Bytes, room: Room) -> Result<As
     let choices = choices(&top)?.saturating_mul(prompts(get("prompt")));
     Ok(Ask {
         model: Some(model_name(&name)?),
+        other_model: None,
         stream: stream && matches!(route.operation, Operation::Chat | Operation::Completion),
         input_estimate,
         // Which of them an engine obeys differs, so the largest counts.
@@ -221,6 +184,7 @@ pub(crate) fn read(classified: Classified, body: Bytes, room: Room) -> Result<As
         classified,
         body,
         room: Some(room),
+        upload: None,
     })
 }
 
@@ -241,7 +205,7 @@ fn nested<'a>(
     }
 }
 
-fn model_name(text: &str) -> Result<ModelName, AskFault> {
+pub(super) fn model_name(text: &str) -> Result<ModelName, AskFault> {
     text.parse().map_err(|_| AskFault::Field {
         name: "model",
         problem: "must have 1 to 256 bytes, none of them white space or a control character",

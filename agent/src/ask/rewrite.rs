@@ -1,8 +1,8 @@
 //! From the caller's body to the engine's: what must change, changed in place.
 
-use super::{read::Ask, route::Dialect};
+use super::request::Ask;
 use crate::json_edit::{Edits, Tail};
-use attach_proto::{bundle::UpstreamKind, id::ModelName};
+use attach_proto::{bundle::UpstreamKind, id::ModelName, route::Dialect};
 use bytes::Bytes;
 use std::ops::Range;
 

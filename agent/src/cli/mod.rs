@@ -2,10 +2,14 @@
 
 mod check;
 mod connect;
+mod did;
 mod explain;
 mod join;
 mod sign_in;
+mod tls;
 mod token;
+
+pub(crate) use tls::{AcmeBy, TlsArgs, TlsFrom};
 
 use crate::{
     clock::Clock,
@@ -56,13 +60,15 @@ const AFTER_HELP: &str = "\
 Environment (a .env file in the working directory is read too; flags win over the environment, the environment \
 wins over .env):
   OIDC_ISSUER, OIDC_AUD  identity provider and audience of the access tokens that callers present
-  KEYS_FILE              JSON file with API keys: {\"keys\": [\"sk-…\"]}; read again when it changes
+  KEYS_FILE              JSON file with API keys: {\"keys\": [\"sk-…\"]}; for a key may stand an object with id, key or
+                         sha256, owner, groups, scopes, models, expires_at, name; read again when it changes
   ENGINE_URL             the engine, as --upstream; OLLAMA_HOST works too (URL, or host:port)
   MAX_TOKENS_PER_MIN     tokens that each user may consume per window (60000); none means no limit
   WINDOW                 length of that window in seconds (60)
   REDIS_URL              share limits between gateways: redis://host:port
   MAX_REQUEST_BYTES      largest request body (33554432)
   JWKS_TTL               seconds after which an issuer's keys are renewed at the latest (600)
+  ALLOW_ADDRESSES        as --allow-addresses: 10.1.0.0/16,fd00::/8
   AUTH0_DOMAIN, AUTH0_CLIENT  shown to browser front ends at /auth/config
   OIDC_CLIENT_ID, OIDC_SCOPE, OIDC_CLIENT_SECRET_FILE  for `attach-gateway token` and `connect`, with the two above
   ATTACH_JOIN            what to join with, for `attach-gateway join` without an argument
@@ -73,7 +79,7 @@ pub(crate) enum Command {
     /// Join a control plane, and then serve as it says
     ///
     /// Once is enough: after that, `attach-gateway` alone starts the gateway with what it was given.
-    Join(join::JoinArgs),
+    Join(Box<join::JoinArgs>),
     /// Sign in, and print an access token: OPENAI_API_KEY=$(attach-gateway token)
     ///
     /// It is kept in the user's cache folder and renewed with the provider's refresh token, so that one sign-in lasts.
@@ -90,6 +96,8 @@ pub(crate) enum Command {
         /// YAML or JSON
         file: PathBuf,
     },
+    /// Make a key whose DID calls the gateway, and tokens that prove it
+    Did(did::DidArgs),
     /// Say why a request was refused
     Explain {
         /// From the X-Request-Id header of the answer, or from the access log
@@ -133,12 +141,10 @@ pub(crate) struct ServeArgs {
     /// Port of health checks and metrics [default: 1000 above --port]
     #[arg(long)]
     pub(crate) admin_port: Option<u16>,
-    /// Certificate chain in PEM; serves HTTPS instead of HTTP [default: certs/server.crt, where that file exists]
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub(crate) tls_cert: Option<PathBuf>,
-    /// Private key in PEM [default: certs/server.key, where that file exists]
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub(crate) tls_key: Option<PathBuf>,
+    /// Networks, with commas between, to which addresses that a tenant wrote may lead though they are not public. Of a
+    /// gateway that has joined a control plane: what its own settings name may lie anywhere
+    #[arg(long, value_name = "CIDR[,…]")]
+    pub(crate) allow_addresses: Option<String>,
     /// Threads that serve requests [default: one for each core]
     #[arg(long)]
     pub(crate) workers: Option<NonZeroUsize>,
@@ -148,6 +154,9 @@ pub(crate) struct ServeArgs {
     /// Seconds that open answers may go on after a signal to stop
     #[arg(long, default_value_t = 60)]
     pub(crate) grace: u64,
+    // The last, for its heading holds for what comes after.
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 }
 
 /// Runs the command, and gives the process's exit code.
@@ -170,6 +179,7 @@ pub(crate) fn run() -> ExitCode {
         }
         Some(Command::Usage(args)) => usage::run(args, Clock::System.now(), &mut out).map_err(Into::into),
         Some(Command::Check { file }) => check::run(file, &mut out),
+        Some(Command::Did(args)) => did::run(args, &mut out),
         Some(Command::Explain { request_id, state }) => explain::run(state, request_id, &mut out),
     };
     match result {

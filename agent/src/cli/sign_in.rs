@@ -2,8 +2,8 @@
 
 use crate::{
     clock::Clock,
-    dial::tls_config_with,
-    fetch::fetch,
+    dial::{Guard, tls_config_with},
+    fetch::Fetcher,
     settings::{Environment, InvalidSettings, Problem},
     sign_in::{Client, Keeper, RedirectUri, SignIn, Way},
     tls::certificates,
@@ -80,8 +80,11 @@ struct Suggested {
 
 impl SignInArgs {
     pub(super) fn tls(&self) -> anyhow::Result<Arc<ClientConfig>> {
-        let authorities = self.ca.as_deref().map(certificates).transpose()?;
-        Ok(tls_config_with(authorities.unwrap_or_default()))
+        let authorities = self.ca.as_deref().map(|path| {
+            certificates(path)
+                .with_context(|| format!("{}: no certificate in PEM can be read", path.display()))
+        });
+        Ok(tls_config_with(authorities.transpose()?.unwrap_or_default()))
     }
 
     /// `gateway` is asked for what nobody said.
@@ -91,6 +94,8 @@ impl SignInArgs {
         environment: &Environment,
         tls: &Arc<ClientConfig>,
     ) -> anyhow::Result<SignIn> {
+        // The person's own word, and what the provider of their choice says of itself.
+        let web = Fetcher::new(Arc::clone(tls), Guard::Operator);
         let or_env =
             |flag: &Option<String>, name| flag.clone().or_else(|| environment.get(name).map(str::to_owned));
         let (issuer, client_id) =
@@ -98,7 +103,7 @@ impl SignInArgs {
         let audience = or_env(&self.audience, "OIDC_AUD");
         let suggested = match gateway {
             Some(gateway) if issuer.is_none() || client_id.is_none() || audience.is_none() => {
-                suggested_by(gateway, tls).await?
+                suggested_by(gateway, &web).await?
             }
             _ => Suggested::default(),
         };
@@ -140,7 +145,7 @@ impl SignInArgs {
             client,
             way,
             opener: environment.get("BROWSER").map(str::to_owned),
-            tls: Arc::clone(tls),
+            web,
             clock: Clock::System,
         })
     }
@@ -182,10 +187,11 @@ pub(super) fn warn_of_plain_http(url: &str, what: &str) {
     }
 }
 
-async fn suggested_by(gateway: &Url, tls: &Arc<ClientConfig>) -> anyhow::Result<Suggested> {
+async fn suggested_by(gateway: &Url, web: &Fetcher) -> anyhow::Result<Suggested> {
     let address = format!("{}/auth/config", gateway.as_str().trim_end_matches('/'));
     let address: Url = address.parse()?;
-    let bytes = fetch(&address, tls)
+    let bytes = web
+        .fetch(&address)
         .await
         .with_context(|| format!("the gateway is asked where to sign in, {address}"))?;
     serde_json::from_slice(&bytes).with_context(|| format!("{address} is not what a gateway says"))

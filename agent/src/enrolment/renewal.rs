@@ -9,9 +9,9 @@ use crate::{
     backoff::Backoff,
     clock::Clock,
     control_plane::{CALL, MAX_MESSAGE_BYTES, Standing, said},
+    validity::{RENEW_AT, Validity, until},
 };
 use attach_proto::v1::{self, enrolment_client::EnrolmentClient};
-use jiff::{SignedDuration, Timestamp};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
@@ -19,14 +19,10 @@ use tokio::{
 };
 use tonic::Status;
 
-/// Where in a certificate's life it is renewed: at two thirds, and up to a twentieth earlier, so that gateways that joined
-/// together do not come together. Of 24 hours, eight are left to try in.
-const RENEW_AT: std::ops::Range<f64> = 0.617..0.667;
-
 /// The wall clock is looked at this often, for it may be set while we wait.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// Between two tries: the eight hours that are left hold a hundred of them at least.
+/// Between two tries: the eight hours that are left of 24 hold a hundred of them at least.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LAST_RETRY: Duration = Duration::from_secs(300);
 
@@ -56,7 +52,8 @@ impl Renewer {
         loop {
             let identity = Arc::clone(&self.identities.borrow());
             self.standing.note(|state| state.certificate_ends = Some(identity.not_after));
-            let due = due(&identity, rand::random_range(RENEW_AT));
+            let validity = Validity { not_before: identity.not_before, not_after: identity.not_after };
+            let due = validity.at(rand::random_range(RENEW_AT));
             while self.clock.now() < due {
                 sleep(until(due, self.clock.now()).min(LOOK_EVERY)).await;
             }
@@ -99,30 +96,5 @@ impl Renewer {
         // Not in force before it is kept: else the next start would come with the old one.
         stored.map_err(|error| IdentityError::Reply(error.to_string()))??;
         Ok(renewed)
-    }
-}
-
-/// When a certificate is to be renewed.
-fn due(identity: &Identity, part: f64) -> Timestamp {
-    let life = identity.not_after.duration_since(identity.not_before);
-    let wait = SignedDuration::try_from_secs_f64(life.as_secs_f64() * part).unwrap_or_default();
-    identity.not_before.checked_add(wait).unwrap_or(identity.not_before)
-}
-
-fn until(due: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(due.duration_since(now)).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::enrolment::tests::Authority;
-
-    #[test]
-    fn a_certificate_of_a_day_is_renewed_before_its_sixteenth_hour_is_over() {
-        let identity = Authority::new().enrol("main", "agent-1");
-        let hours = |part| due(&identity, part).duration_since(identity.not_before).as_secs_f64() / 3600.0;
-        assert!(hours(RENEW_AT.start) > 14.0 && hours(RENEW_AT.end) < 16.1);
-        assert_eq!(until(identity.not_before, identity.not_after), Duration::ZERO);
     }
 }

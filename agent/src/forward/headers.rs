@@ -1,13 +1,14 @@
 //! Which headers cross the gateway, as tables.
 
 use crate::{
+    ask::Content,
     hop_by_hop::{connection_listed, crosses},
     identify::Principal,
 };
 use aws_lc_rs::digest::{self, SHA256};
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{self, CONTENT_TYPE, HOST},
+    header::{self, CONTENT_ENCODING, CONTENT_TYPE, HOST},
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use std::borrow::Cow;
@@ -26,15 +27,15 @@ const NOT_FOR_THE_ENGINE: [HeaderName; 15] = [
     header::FORWARDED,
     HeaderName::from_static("x-real-ip"),
     header::CONTENT_LENGTH,
-    header::CONTENT_ENCODING,
+    CONTENT_ENCODING,
     CONTENT_TYPE,
     header::EXPECT,
     header::ACCEPT_ENCODING,
 ];
 
-/// The gateway's own word on who calls: a caller's header of this name is dropped, however it is spelled.
-const STAMPED_PREFIX: &str = "x-attach-";
-const FORWARDED_PREFIX: &str = "x-forwarded-";
+/// Begin the names of headers that say who calls. That is the gateway's own word: a caller's header of such a name is
+/// dropped, however it is spelled. Where an application may name its user, it was read before.
+const STAMPED_PREFIXES: [&str; 3] = ["x-attach-", "x-forwarded-", "x-openwebui-user-"];
 
 const X_ATTACH_USER: HeaderName = HeaderName::from_static("x-attach-user");
 const X_ATTACH_SESSION: HeaderName = HeaderName::from_static("x-attach-session");
@@ -63,7 +64,7 @@ pub(crate) fn towards_engine(
     from_caller: &HeaderMap,
     principal: &Principal,
     request_id: &HeaderValue,
-    has_body: bool,
+    content: Content,
 ) -> HeaderMap {
     let listed = connection_listed(from_caller);
     let mut headers = HeaderMap::with_capacity(from_caller.len() + 6);
@@ -72,9 +73,17 @@ pub(crate) fn towards_engine(
             headers.append(name, value.clone());
         }
     }
-    if has_body {
-        // Any content type is read as JSON, so that is what it is; engines behind FastAPI insist on the name.
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    match content {
+        Content::None => {}
+        // Engines behind FastAPI insist on the name.
+        Content::Json => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        Content::AsItCame => {
+            for name in [CONTENT_TYPE, CONTENT_ENCODING] {
+                headers.extend(from_caller.get(&name).map(|value| (name, value.clone())));
+            }
+        }
     }
     stamp(&mut headers, from_caller, principal);
     headers.insert(X_REQUEST_ID, request_id.clone());
@@ -103,7 +112,7 @@ fn is_stamped(name: &HeaderName) -> bool {
                 .all(|(&byte, wanted)| byte == wanted || (byte == b'_' && wanted == b'-'))
         })
     };
-    starts_with(STAMPED_PREFIX) || starts_with(FORWARDED_PREFIX)
+    STAMPED_PREFIXES.into_iter().any(starts_with)
 }
 
 fn stamp(headers: &mut HeaderMap, from_caller: &HeaderMap, principal: &Principal) {
@@ -155,7 +164,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        towards_engine(&headers, &principal(subject), &HeaderValue::from_static("r-1"), true)
+        towards_engine(&headers, &principal(subject), &HeaderValue::from_static("r-1"), Content::Json)
     }
 
     #[test]
@@ -166,6 +175,10 @@ mod tests {
                 ("x_attach_user", "root"),
                 ("x-attach-tenant", "other"),
                 ("x-attach-anything", "x"),
+                ("x-attach-on-behalf-of", "root"),
+                ("x-openwebui-user-id", "root"),
+                ("x_openwebui_user_email", "root@acme.example"),
+                ("x-openwebui-chat-id", "c-1"),
                 ("authorization", "Bearer secret"),
                 ("x-api-key", "secret"),
                 ("cookie", "a=secret"),
@@ -182,6 +195,9 @@ mod tests {
         for gone in [
             "x_attach_user",
             "x-attach-anything",
+            "x-attach-on-behalf-of",
+            "x-openwebui-user-id",
+            "x_openwebui_user_email",
             "authorization",
             "x-api-key",
             "cookie",
@@ -191,7 +207,10 @@ mod tests {
         ] {
             assert!(!headers.contains_key(gone), "{gone}");
         }
-        assert_eq!(headers["x-stays"], "1");
+        assert_eq!(
+            (&headers["x-stays"], &headers["x-openwebui-chat-id"]),
+            (&"1".parse().unwrap(), &"c-1".parse().unwrap())
+        );
     }
 
     #[test]

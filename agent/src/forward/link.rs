@@ -7,14 +7,18 @@
 //! wakers that wake nobody, or each word between them would have the task polled once more; only the socket wakes it.
 
 use super::{
+    body::{EngineRequestBody, Feed},
     pool::Pool,
     socket::{Readiness, Socket},
 };
-use crate::{dial::Connection, snapshot::Engine};
+use crate::{
+    ask::{BodyFault, Upload},
+    dial::Connection,
+    snapshot::Engine,
+};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
-use http_body_util::Full;
 use hyper::{
     body::Incoming,
     client::conn::{
@@ -31,16 +35,18 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
+    time::Duration,
 };
-use tokio::task::coop::unconstrained;
+use tokio::{
+    task::coop::unconstrained,
+    time::{Instant, sleep},
+};
 
-pub(crate) type Body = Full<Bytes>;
-
-type Running = http1::Connection<TokioIo<Socket>, Body>;
+type Running = http1::Connection<TokioIo<Socket>, EngineRequestBody>;
 
 /// Dropping it closes the connection, which is how an engine learns that nobody waits any more.
 pub(super) struct Link {
-    sender: SendRequest<Body>,
+    sender: SendRequest<EngineRequestBody>,
     connection: Driven,
 }
 
@@ -56,6 +62,13 @@ struct Driven {
 /// That a request was handed in or a piece of the body taken, so that there is something to do for the connection; or
 /// that hyper wants to go on, but let others have a turn first.
 struct Nudge(AtomicBool);
+
+/// How a body that is fed can fail.
+pub(super) enum FeedFault {
+    Broken(hyper::Error),
+    EngineSilent,
+    Caller(BodyFault),
+}
 
 /// The body of an engine's answer, with the connection that it comes by.
 pub(crate) struct EngineBody {
@@ -78,8 +91,8 @@ impl Link {
     /// Sends and waits for the head of the answer.
     pub(super) async fn send(
         &mut self,
-        request: Request<Body>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
+        request: Request<EngineRequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<EngineRequestBody>>> {
         self.connection.readiness.forget_read();
         // Of tokio's budget too: a wait that it asks for would wake nobody.
         let mut answer = pin!(unconstrained(self.sender.try_send_request(request)));
@@ -87,6 +100,49 @@ impl Link {
         poll_fn(|context| {
             connection.drive(context.waker());
             answer.as_mut().poll(&mut nobody())
+        })
+        .await
+    }
+
+    /// Sends a request whose body is fed from the caller's, and waits for the head of the answer, which may come before
+    /// all of the body has gone. Patience is with the caller's next piece, and with the engine.
+    pub(super) async fn send_fed(
+        &mut self,
+        request: Request<EngineRequestBody>,
+        feed: &Feed,
+        upload: &mut Upload,
+        (with_caller, with_engine): (Duration, Duration),
+    ) -> Result<Response<Incoming>, FeedFault> {
+        let mut answer = pin!(unconstrained(self.sender.try_send_request(request)));
+        let connection = &mut self.connection;
+        let mut patience = pin!(sleep(with_caller));
+        let mut is_callers_turn = true;
+        poll_fn(|context| {
+            loop {
+                connection.drive(context.waker());
+                if let Poll::Ready(answer) = answer.as_mut().poll(&mut nobody()) {
+                    return Poll::Ready(answer.map_err(|failed| FeedFault::Broken(failed.into_error())));
+                }
+                let is_hungry = feed.is_hungry();
+                if is_hungry && !is_callers_turn {
+                    is_callers_turn = true;
+                    patience.as_mut().reset(Instant::now() + with_caller);
+                }
+                if is_hungry && let Poll::Ready(piece) = upload.poll_piece(context) {
+                    feed.give(piece.map_err(FeedFault::Caller)?);
+                    connection.nudge.0.store(true, Ordering::Relaxed);
+                    is_callers_turn = false;
+                    patience.as_mut().reset(Instant::now() + with_engine);
+                    continue;
+                }
+                return patience.as_mut().poll(context).map(|()| {
+                    Err(if is_hungry {
+                        FeedFault::Caller(BodyFault::TooSlow)
+                    } else {
+                        FeedFault::EngineSilent
+                    })
+                });
+            }
         })
         .await
     }

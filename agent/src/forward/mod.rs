@@ -1,9 +1,11 @@
 //! Sends an admitted request to an engine and takes the head of its answer: [`Ticket`] → [`Answer`].
 
+mod body;
 pub(crate) mod headers;
 mod link;
 mod pool;
 mod socket;
+mod upload;
 
 pub(crate) use link::EngineBody;
 pub(crate) use pool::Pool;
@@ -18,9 +20,9 @@ use attach_proto::{
     id::UpstreamId,
     usage::{Attempt, Outcome},
 };
+use body::EngineRequestBody;
 use http::{HeaderMap, HeaderValue, Request, header, response};
 use http_body_util::Full;
-use link::Body;
 use pool::SendFault;
 
 /// Engines that one request may be sent to. The second only ever gets what the first was never sent.
@@ -70,6 +72,10 @@ impl Forwarder {
         from_caller: &HeaderMap,
         request_id: &HeaderValue,
     ) -> Result<Answer, Refusal> {
+        if let Some(upload) = ticket.take_upload() {
+            // Boxed: it is rare, and would make each request's future larger.
+            return Box::pin(self.upload(ticket, upload, from_caller, request_id)).await;
+        }
         let mut tried: Vec<UpstreamId> = Vec::new();
         let mut fault = None;
         while tried.len() < MAX_ATTEMPTS {
@@ -137,11 +143,11 @@ fn request_for(
     target: &Target,
     from_caller: &HeaderMap,
     request_id: &HeaderValue,
-) -> Request<Body> {
+) -> Request<EngineRequestBody> {
     let Target { engine, engine_model } = target;
     let ask = ticket.ask();
     let body = ask.body_for(engine.upstream.kind, engine_model.as_ref(), ticket.output_cap());
-    let mut headers = headers::towards_engine(from_caller, ticket.principal(), request_id, ask.has_body());
+    let mut headers = headers::towards_engine(from_caller, ticket.principal(), request_id, ask.content());
     if let Some(host) = &engine.host {
         headers.insert(header::HOST, host.clone());
     }
@@ -149,7 +155,7 @@ fn request_for(
         headers.insert(header::AUTHORIZATION, credential.clone());
     }
     let prefix = engine.upstream.url.path().trim_end_matches('/');
-    let mut request = Request::new(Full::new(body));
+    let mut request = Request::new(EngineRequestBody::Whole(Full::new(body)));
     *request.method_mut() = ask.method().clone();
     *request.headers_mut() = headers;
     // Route and query were parsed as a URI before, and the prefix is a URL's path.

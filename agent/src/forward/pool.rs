@@ -1,12 +1,17 @@
 //! Connections to engines: one small pool per core, last in first out, HTTP/1.1 only.
 
-use super::link::{Body, EngineBody, Link};
+use super::{
+    body::EngineRequestBody,
+    link::{EngineBody, Link},
+    upload::UploadFault,
+};
 use crate::{
     dial::{DialError, dial},
     snapshot::Engine,
 };
 use foldhash::HashMap;
-use http::{Request, response};
+use http::{Request, Response, response};
+use hyper::body::Incoming;
 use rustls::ClientConfig;
 use std::{
     cell::RefCell,
@@ -58,7 +63,7 @@ impl Pool {
     pub(crate) async fn send(
         &self,
         engine: &Engine,
-        request: impl Fn() -> Request<Body>,
+        request: impl Fn() -> Request<EngineRequestBody>,
     ) -> Result<(response::Parts, EngineBody), SendFault> {
         if let Some(mut link) = self.take_idle(&engine.origin) {
             let sent = Instant::now();
@@ -84,13 +89,27 @@ impl Pool {
     async fn send_on_new(
         &self,
         engine: &Engine,
-        request: Request<Body>,
+        request: Request<EngineRequestBody>,
     ) -> Result<(response::Parts, EngineBody), SendFault> {
         let upstream = &engine.upstream;
         let connection = dial(&upstream.url, upstream.timeouts.connect, &self.tls).await?;
         let mut link = Link::new(connection).await.map_err(SendFault::Broken)?;
         let answer = link.send(request).await;
         let (head, incoming) = answer.map_err(|failed| SendFault::Broken(failed.into_error()))?.into_parts();
+        Ok((head, EngineBody::new(incoming, link, self.clone(), engine)))
+    }
+
+    /// Sends on a new connection, whatever `send` does to it: what can be sent once only meets none that is just closing.
+    pub(super) async fn send_once(
+        &self,
+        engine: &Engine,
+        send: impl AsyncFnOnce(&mut Link) -> Result<Response<Incoming>, UploadFault>,
+    ) -> Result<(response::Parts, EngineBody), UploadFault> {
+        let upstream = &engine.upstream;
+        let connection = dial(&upstream.url, upstream.timeouts.connect, &self.tls).await;
+        let connection = connection.map_err(UploadFault::Dial)?;
+        let mut link = Link::new(connection).await.map_err(UploadFault::Broken)?;
+        let (head, incoming) = send(&mut link).await?.into_parts();
         Ok((head, EngineBody::new(incoming, link, self.clone(), engine)))
     }
 

@@ -10,7 +10,8 @@ use std::{mem, rc::Rc, sync::Arc};
 /// tokens may be, they would be 160 MiB.
 const HALF: usize = 5_000;
 
-/// Keyed by the SHA-256 of the whole credential: no part of one stands for all of it (CVE-2026-35030).
+/// Keyed by the SHA-256 of the whole credential: no part of one stands for all of it (CVE-2026-35030). Whom a caller names
+/// is not here, so it can't be mixed up.
 ///
 /// In two halves: what is used moves into the young one, and when that is full the old one is dropped whole. So
 /// what was not used for at least [`HALF`] others goes, at no cost but that of a swap.

@@ -96,7 +96,7 @@ impl Claims {
 
     /// Milliseconds. A date may have a fraction (RFC 7519 section 2, `NumericDate`).
     #[expect(clippy::cast_possible_truncation, reason = "in range: the line above checks it")]
-    fn time(&self, name: &'static str) -> Result<Option<i64>, IdentityFault> {
+    pub(super) fn time(&self, name: &'static str) -> Result<Option<i64>, IdentityFault> {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };

@@ -1,36 +1,42 @@
 //! The one credential of a request, or the reason that there is not exactly one.
 
 use super::fault::IdentityFault;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use std::borrow::Cow;
 
 /// Tokens of real issuers stay below 8 KiB, which is what common servers allow for one header; twice that.
 pub(super) const MAX_CREDENTIAL_BYTES: usize = 16 * 1024;
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// The bytes after `Bearer`, or those of `x-api-key`; both only when they are equal, as some SDKs send them.
+/// What a request brings as proof. Nothing of it is believed yet.
+#[derive(Debug)]
+pub(super) struct Credential<'a> {
+    pub(super) bytes: Cow<'a, [u8]>,
+    /// By Basic: then it can be a key, and no token. What stores passwords would keep a token beyond its end.
+    pub(super) is_password: bool,
+}
+
+/// What comes after `Bearer`, the password of `Basic` (RFC 7617; its user name counts for nothing), or `x-api-key`; two of
+/// them only when they are equal, as some SDKs send them.
 ///
 /// # Errors
 /// None, two that differ, a list, another scheme, or more than [`MAX_CREDENTIAL_BYTES`].
-pub(super) fn credential(headers: &HeaderMap) -> Result<&[u8], IdentityFault> {
-    let bearer = only(headers, &header::AUTHORIZATION)?.map(after_bearer).transpose()?;
-    let key = only(headers, &X_API_KEY)?.map(|value| value.as_bytes().trim_ascii());
-    let credential = match (bearer, key) {
-        (Some(bearer), Some(key)) if bearer != key => return Err(IdentityFault::TwoCredentials),
+pub(super) fn credential(headers: &HeaderMap) -> Result<Credential<'_>, IdentityFault> {
+    let authorization = only(headers, &header::AUTHORIZATION)?.map(authorization).transpose()?;
+    let key = only(headers, &X_API_KEY)?
+        .map(|value| Credential { bytes: Cow::Borrowed(value.as_bytes().trim_ascii()), is_password: false });
+    let credential = match (authorization, key) {
+        (Some(one), Some(other)) if one.bytes != other.bytes => return Err(IdentityFault::TwoCredentials),
         (Some(one), _) | (None, Some(one)) => one,
-        (None, None) => &[],
+        (None, None) => return Err(IdentityFault::NoCredential),
     };
-    if credential.is_empty() {
+    if credential.bytes.is_empty() {
         return Err(IdentityFault::NoCredential);
     }
-    // An intermediary joins repeated headers with commas: `Bearer a, Bearer b` is two credentials. Neither a token
-    // nor an API key has a comma or a blank.
-    if credential.iter().any(|&byte| byte == b',' || byte.is_ascii_whitespace()) {
-        return Err(IdentityFault::TwoCredentials);
-    }
-    if credential.len() > MAX_CREDENTIAL_BYTES {
-        return Err(IdentityFault::TooLarge { bytes: credential.len(), max: MAX_CREDENTIAL_BYTES });
-    }
+    check_single(&credential.bytes)?;
+    check_size(&credential.bytes)?;
     Ok(credential)
 }
 
@@ -43,27 +49,60 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a Head
 }
 
 /// The scheme's case does not matter (RFC 9110 section 11.1).
-fn after_bearer(value: &HeaderValue) -> Result<&[u8], IdentityFault> {
+fn authorization(value: &HeaderValue) -> Result<Credential<'_>, IdentityFault> {
     let value = value.as_bytes().trim_ascii();
     let end = value.iter().position(u8::is_ascii_whitespace).unwrap_or(value.len());
     let (scheme, rest) = value.split_at(end);
+    let rest = rest.trim_ascii();
     if scheme.eq_ignore_ascii_case(b"bearer") {
-        Ok(rest.trim_ascii())
+        Ok(Credential { bytes: Cow::Borrowed(rest), is_password: false })
+    } else if scheme.eq_ignore_ascii_case(b"basic") {
+        Ok(Credential { bytes: Cow::Owned(password(rest)?), is_password: true })
     } else {
-        Err(IdentityFault::SchemeNotBearer)
+        Err(IdentityFault::SchemeNotKnown)
     }
+}
+
+/// Base64 of `user:password`; only the password may have a colon (RFC 7617 section 2).
+fn password(encoded: &[u8]) -> Result<Vec<u8>, IdentityFault> {
+    check_single(encoded)?;
+    check_size(encoded)?;
+    let mut decoded = STANDARD.decode(encoded).map_err(|_| IdentityFault::MalformedBasic)?;
+    let colon = decoded.iter().position(|&byte| byte == b':').ok_or(IdentityFault::MalformedBasic)?;
+    Ok(decoded.split_off(colon + 1))
+}
+
+/// An intermediary joins repeated headers with commas: `Bearer a, Bearer b` is two credentials. Neither a token nor an
+/// API key nor base64 has a comma or a blank.
+fn check_single(credential: &[u8]) -> Result<(), IdentityFault> {
+    if credential.iter().any(|&byte| byte == b',' || byte.is_ascii_whitespace()) {
+        return Err(IdentityFault::TwoCredentials);
+    }
+    Ok(())
+}
+
+fn check_size(credential: &[u8]) -> Result<(), IdentityFault> {
+    if credential.len() > MAX_CREDENTIAL_BYTES {
+        return Err(IdentityFault::TooLarge { bytes: credential.len(), max: MAX_CREDENTIAL_BYTES });
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(lines: &[(&'static str, &str)]) -> Result<Vec<u8>, &'static str> {
+    fn read(lines: &[(&'static str, &str)]) -> Result<(Vec<u8>, bool), &'static str> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        credential(&headers).map(<[u8]>::to_vec).map_err(|fault| fault.code())
+        let credential = credential(&headers).map_err(|fault| fault.code())?;
+        Ok((credential.bytes.into_owned(), credential.is_password))
+    }
+
+    fn basic(text: &str) -> String {
+        format!("Basic {}", STANDARD.encode(text))
     }
 
     #[test]
@@ -75,12 +114,29 @@ mod tests {
             &[("x-api-key", "k")],
             &[("x-api-key", "k"), ("authorization", "Bearer k")],
         ] {
-            assert_eq!(read(lines), Ok(b"k".to_vec()), "{lines:?}");
+            assert_eq!(read(lines), Ok((b"k".to_vec(), false)), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_password_of_basic_is_a_credential_whatever_the_user_is_called() {
+        for (text, password) in
+            [("ada:k", "k"), (":k", "k"), ("atk_id:k", "k"), ("ada:k:l", "k:l"), ("ä:k", "k")]
+        {
+            let value = basic(text);
+            for lines in [
+                &[("authorization", value.as_str())][..],
+                &[("authorization", &value.replacen("Basic", "bASIC  ", 1))],
+                &[("authorization", &value), ("x-api-key", password)],
+            ] {
+                assert_eq!(read(lines), Ok((password.as_bytes().to_vec(), true)), "{lines:?}");
+            }
         }
     }
 
     #[test]
     fn t15_a_caller_with_two_credentials_is_refused_and_never_the_first_that_works() {
+        let (one, other) = (basic("ada:k"), basic("ada:j"));
         for lines in [
             &[("authorization", "Bearer k"), ("authorization", "Bearer k")][..],
             &[("authorization", "Bearer bad"), ("authorization", "Bearer k")],
@@ -90,6 +146,13 @@ mod tests {
             &[("authorization", "Bearer j,k")],
             &[("authorization", "Bearer j k")],
             &[("x-api-key", "j, k")],
+            &[("authorization", &one), ("authorization", "Bearer k")],
+            &[("authorization", &one), ("authorization", &one)],
+            &[("authorization", &other), ("x-api-key", "k")],
+            &[("authorization", &format!("{one}, {other}"))],
+            &[("authorization", &format!("{one}, Bearer k"))],
+            &[("authorization", &format!("{one} k"))],
+            &[("authorization", &basic("ada:j, k"))],
         ] {
             assert_eq!(read(lines), Err("two_credentials"), "{lines:?}");
         }
@@ -100,11 +163,16 @@ mod tests {
         assert_eq!(read(&[]), Err("no_credential"));
         assert_eq!(read(&[("authorization", "Bearer ")]), Err("no_credential"));
         assert_eq!(read(&[("x-api-key", "")]), Err("no_credential"));
-        assert_eq!(read(&[("authorization", "Basic a2V5")]), Err("scheme_not_bearer"));
-        assert_eq!(read(&[("authorization", "Basic a2V5"), ("x-api-key", "k")]), Err("scheme_not_bearer"));
-        assert_eq!(read(&[("authorization", "k")]), Err("scheme_not_bearer"));
+        assert_eq!(read(&[("authorization", &basic("ada:"))]), Err("no_credential"));
+        assert_eq!(read(&[("authorization", "Digest a2V5")]), Err("scheme_not_known"));
+        assert_eq!(read(&[("authorization", "Digest a2V5"), ("x-api-key", "k")]), Err("scheme_not_known"));
+        assert_eq!(read(&[("authorization", "k")]), Err("scheme_not_known"));
+        for malformed in ["Basic", "Basic a2V5", "Basic ada:k", "Basic YWRhOms", "Basic YWRhOms=="] {
+            assert_eq!(read(&[("authorization", malformed)]), Err("malformed_basic"), "{malformed}");
+        }
         let long = "x".repeat(MAX_CREDENTIAL_BYTES + 1);
         assert_eq!(read(&[("x-api-key", &long)]), Err("credential_too_large"));
+        assert_eq!(read(&[("authorization", &basic(&format!(":{long}")))]), Err("credential_too_large"));
         assert!(read(&[("x-api-key", &long[1..])]).is_ok());
     }
 }

@@ -1,7 +1,7 @@
 //! Why a caller is not known: one variant for each check, so that a test can ask for the check and not for "401".
 
 use super::excerpt::Excerpt;
-use attach_proto::{bundle::Algorithm, id::KeyId};
+use attach_proto::{bundle::Algorithm, did::InvalidDid, id::KeyId};
 use jiff::Timestamp;
 use std::time::Duration;
 use thiserror::Error;
@@ -14,15 +14,24 @@ pub(crate) enum IdentityFault {
     NoCredential,
     #[error("more than one credential; which of them counts must not be a guess")]
     TwoCredentials,
-    #[error("the Authorization header's scheme is not Bearer")]
-    SchemeNotBearer,
+    #[error("the Authorization header's scheme is neither Bearer nor Basic")]
+    SchemeNotKnown,
+    #[error("what comes after Basic is not the base64 of `user:key`")]
+    MalformedBasic,
     #[error("the credential has {bytes} bytes, more than {max}")]
     TooLarge { bytes: usize, max: usize },
 
+    #[error("an API key that is not whole: a character of it is missing, added or another")]
+    MalformedApiKey,
     #[error("no API key of this bundle")]
     UnknownApiKey,
     #[error("API key {key} expired at {at}")]
     ExpiredApiKey { key: KeyId, at: Timestamp },
+    /// Of an application that may act for others.
+    #[error("{header}, which names the end user, {problem}")]
+    NamedUser { header: &'static str, problem: &'static str },
+    #[error("X-Attach-On-Behalf-Of and X-OpenWebUI-User-Id name two users")]
+    TwoNamedUsers,
 
     #[error("not three non-empty parts of unpadded base64url: {part}")]
     Malformed { part: &'static str },
@@ -109,6 +118,36 @@ pub(crate) enum IdentityFault {
     /// The one fault that is not the caller's.
     #[error("the keys of issuer {issuer} are not to be had: {problem}")]
     IssuerUnavailable { issuer: Excerpt, problem: Excerpt, retry_after: Duration },
+
+    #[error("a DID alone is a name and no proof of it: send a token that its key has signed")]
+    BareDid,
+    #[error("{did} {problem}")]
+    BadDid { did: Excerpt, problem: InvalidDid },
+    #[error("{0} proves itself by a message that its wallet has signed, not by a token")]
+    AccountToken(Excerpt),
+    #[error("`sub` is {subject}, and not {did}, which signed for itself alone")]
+    ForeignSubject { did: Excerpt, subject: Excerpt },
+    #[error("audience {0} is none that DIDs may call by")]
+    DidAudience(Excerpt),
+    #[error("{0} is none of the DIDs that may call by this audience")]
+    DidNotAllowed(Excerpt),
+    #[error("from `iat` to `exp` are {lifetime:?}, more than the {max:?} that the tenant allows")]
+    LifetimeTooLong { lifetime: Duration, max: Duration },
+    #[error("no `jti` of 1 to 128 bytes, and a token of this tenant's DIDs serves once")]
+    MissingTokenId,
+    #[error("the proof {0} was used already, and serves once")]
+    Replayed(Excerpt),
+    #[error(
+        "signed at {issued}, before this gateway started at {started} and began to remember what was used"
+    )]
+    BeforeMemory { issued: Timestamp, started: Timestamp },
+    /// Not the caller's fault either.
+    #[error("too many proofs that serve once are remembered; there is room again in {retry_after:?}")]
+    ReplayMemoryFull { retry_after: Duration },
+    #[error("the signed message is not one of EIP-4361: {0}")]
+    BadMessage(&'static str),
+    #[error("the message was signed at {0}, which is no domain of this tenant")]
+    MessageDomain(Excerpt),
 }
 
 impl IdentityFault {
@@ -117,10 +156,14 @@ impl IdentityFault {
         match self {
             Self::NoCredential => "no_credential",
             Self::TwoCredentials => "two_credentials",
-            Self::SchemeNotBearer => "scheme_not_bearer",
+            Self::SchemeNotKnown => "scheme_not_known",
+            Self::MalformedBasic => "malformed_basic",
             Self::TooLarge { .. } => "credential_too_large",
+            Self::MalformedApiKey => "malformed_api_key",
             Self::UnknownApiKey => "unknown_api_key",
             Self::ExpiredApiKey { .. } => "expired_api_key",
+            Self::NamedUser { .. } => "named_user",
+            Self::TwoNamedUsers => "two_named_users",
             Self::Malformed { .. } => "malformed_token",
             Self::HeaderNotJson => "header_not_json",
             Self::HeaderDuplicate(_) => "header_duplicate",
@@ -162,11 +205,28 @@ impl IdentityFault {
             Self::AmbiguousKey { .. } => "ambiguous_key",
             Self::BadSignature { .. } => "bad_signature",
             Self::IssuerUnavailable { .. } => "issuer_unavailable",
+            Self::BareDid => "bare_did",
+            Self::BadDid { .. } => "bad_did",
+            Self::AccountToken(_) => "account_token",
+            Self::ForeignSubject { .. } => "foreign_subject",
+            Self::DidAudience(_) => "did_audience",
+            Self::DidNotAllowed(_) => "did_not_allowed",
+            Self::LifetimeTooLong { .. } => "lifetime_too_long",
+            Self::MissingTokenId => "missing_token_id",
+            Self::Replayed(_) => "replayed",
+            Self::BeforeMemory { .. } => "before_memory",
+            Self::ReplayMemoryFull { .. } => "replay_memory_full",
+            Self::BadMessage(_) => "bad_message",
+            Self::MessageDomain(_) => "message_domain",
         }
     }
 
-    /// `Some` for the fault that may pass without a new credential: answer 503 and not 401, to be tried again then.
+    /// `Some` for the faults that may pass without a new credential: answer 503 and not 401, to be tried again then.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        if let Self::IssuerUnavailable { retry_after, .. } = self { Some(*retry_after) } else { None }
+        if let Self::IssuerUnavailable { retry_after, .. } | Self::ReplayMemoryFull { retry_after } = self {
+            Some(*retry_after)
+        } else {
+            None
+        }
     }
 }

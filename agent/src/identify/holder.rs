@@ -25,7 +25,11 @@ pub(super) fn holder(
     let principal = Principal {
         key: Some(key.id.clone()),
         groups: key.groups.clone(),
-        bounds: Some(KeyBounds { permissions: key.permissions.clone(), models: key.models.clone() }),
+        bounds: Some(KeyBounds {
+            permissions: key.permissions.clone(),
+            models: key.models.clone(),
+            act_as: key.act_as,
+        }),
         ..Principal::new(key.tenant.clone(), PrincipalKind::Key, key.owner.clone())
     };
     Ok((principal, ends.map_or(i64::MAX, Timestamp::as_millisecond)))

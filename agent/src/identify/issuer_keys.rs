@@ -1,6 +1,7 @@
 //! What is known of one issuer: read by all cores without a lock, renewed by one task (`renew`).
 
 use super::{
+    did::DocumentFault,
     discovery::MetadataFault,
     excerpt::Excerpt,
     key_set::{KeySet, KeySetFault},
@@ -8,7 +9,10 @@ use super::{
 };
 use crate::fetch::FetchError;
 use arc_swap::ArcSwap;
-use attach_proto::bundle::IdentityProvider;
+use attach_proto::{
+    bundle::IdentityProvider,
+    did::{Did, Method},
+};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
@@ -88,6 +92,8 @@ pub(crate) enum RenewFault {
     Fetch { address: Excerpt, fault: FetchError },
     #[error("metadata at {address}: {fault}")]
     Metadata { address: Excerpt, fault: MetadataFault },
+    #[error("the document at {address}: {fault}")]
+    Document { address: Excerpt, fault: DocumentFault },
     #[error("keys at {address}: {fault}")]
     Keys { address: Excerpt, fault: KeySetFault },
 }
@@ -111,6 +117,21 @@ struct Gate {
 }
 
 impl Source {
+    /// `None` for a DID that has no document.
+    pub(super) fn of_did(did: &Did) -> Option<Self> {
+        match did.method() {
+            Method::Web(document) => {
+                Some(Self { issuer: did.as_str().to_owned(), jwks_url: Some(document.clone()), jwks: None })
+            }
+            Method::Key(_) | Method::Pkh(_) => None,
+        }
+    }
+
+    /// Whether its keys stand in a DID document, and not in a key set.
+    pub(super) fn is_did(&self) -> bool {
+        self.issuer.starts_with("did:")
+    }
+
     pub(super) fn of(provider: &IdentityProvider) -> Self {
         Self {
             issuer: provider.issuer.clone(),

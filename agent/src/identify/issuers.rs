@@ -7,12 +7,11 @@ use super::{
     pace::{DemandBudget, Pace},
     renew::Renewer,
 };
-use crate::{clock::Clock, snapshot::Snapshot};
+use crate::{clock::Clock, fetch::Fetcher, snapshot::Snapshot};
 use arc_swap::ArcSwap;
-use attach_proto::bundle::IdentityProvider;
+use attach_proto::{bundle::IdentityProvider, did::Did};
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use rustls::ClientConfig;
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -33,7 +32,7 @@ pub(crate) struct Issuers {
     control: Handle,
     directory: PathBuf,
     clock: Clock,
-    tls: Arc<ClientConfig>,
+    fetcher: Fetcher,
     pace: Pace,
     budget: Arc<DemandBudget>,
 }
@@ -77,15 +76,15 @@ impl Drop for Running {
 impl Issuers {
     /// `control` is the runtime on which the issuers are asked, apart from those that serve requests; `state` the
     /// directory below which their last good keys are kept.
-    pub(crate) fn new(control: Handle, state: &Path, clock: Clock, tls: Arc<ClientConfig>) -> Self {
-        Self::with_pace(control, state, clock, tls, Pace::default())
+    pub(crate) fn new(control: Handle, state: &Path, clock: Clock, fetcher: Fetcher) -> Self {
+        Self::with_pace(control, state, clock, fetcher, Pace::default())
     }
 
     pub(crate) fn with_pace(
         control: Handle,
         state: &Path,
         clock: Clock,
-        tls: Arc<ClientConfig>,
+        fetcher: Fetcher,
         pace: Pace,
     ) -> Self {
         Self {
@@ -94,7 +93,7 @@ impl Issuers {
             control,
             directory: state.join("jwks"),
             clock,
-            tls,
+            fetcher,
             pace,
             budget: Arc::new(DemandBudget::new(pace.demands_per_second)),
         }
@@ -117,6 +116,13 @@ impl Issuers {
                 let one =
                     find(&before, provider).cloned().unwrap_or_else(|| self.start(Source::of(provider)));
                 running.entry(provider.issuer.clone()).or_default().push(one);
+            }
+        }
+        for source in snapshot.web_dids().filter_map(Source::of_did) {
+            if find_source(&running, &source).is_none() {
+                let one = find_source(&before, &source).cloned();
+                let one = one.unwrap_or_else(|| self.start(source.clone()));
+                running.entry(source.issuer).or_default().push(one);
             }
         }
         self.running.store(Arc::new(running));
@@ -144,6 +150,11 @@ impl Issuers {
         find(&self.running.load(), provider).map(|one| Arc::clone(&one.keys))
     }
 
+    /// `None` for a DID that no bundle in force names, or that has no document.
+    pub(super) fn keys_of_did(&self, did: &Did) -> Option<Arc<IssuerKeys>> {
+        find_source(&self.running.load(), &Source::of_did(did)?).map(|one| Arc::clone(&one.keys))
+    }
+
     fn start(&self, source: Source) -> Arc<Running> {
         if let Some(Ok(keys)) = source.jwks.as_ref().map(|jwks| KeySet::parse(jwks.as_bytes())) {
             let keys = Arc::new(IssuerKeys::given(source, keys, self.pace, Arc::clone(&self.budget)));
@@ -151,8 +162,12 @@ impl Issuers {
         }
         let file = Arc::new(KeyFile::new(&self.directory, &source));
         let keys = Arc::new(IssuerKeys::new(source, file.load(), self.pace, Arc::clone(&self.budget)));
-        let renewer =
-            Renewer { keys: Arc::clone(&keys), file, clock: self.clock.clone(), tls: Arc::clone(&self.tls) };
+        let renewer = Renewer {
+            keys: Arc::clone(&keys),
+            file,
+            clock: self.clock.clone(),
+            fetcher: self.fetcher.clone(),
+        };
         Arc::new(Running { keys, task: Some(self.control.spawn(renewer.run()).abort_handle()) })
     }
 }
@@ -163,6 +178,13 @@ fn find<'a>(
 ) -> Option<&'a Arc<Running>> {
     let is_same = |source: &Source| source.jwks_url == provider.jwks_url && source.jwks == provider.jwks;
     running.get(&provider.issuer)?.iter().find(|one| is_same(&one.keys.source))
+}
+
+fn find_source<'a>(
+    running: &'a HashMap<String, Vec<Arc<Running>>>,
+    source: &Source,
+) -> Option<&'a Arc<Running>> {
+    running.get(&source.issuer)?.iter().find(|one| one.keys.source == *source)
 }
 
 fn status(keys: &IssuerKeys, now: Timestamp) -> IssuerStatus {

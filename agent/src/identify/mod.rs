@@ -1,6 +1,7 @@
 //! Who calls: from the request's headers to a [`Principal`], by evidence alone.
 //!
-//! A credential is an API key of the bundle, or else a signed token of one of its issuers. Of a token nothing is
+//! A credential is an API key of the bundle, a proof of a DID (`did`), or else a signed token of one of its issuers. The
+//! holder of a key that may act for others can name one of them; that is the one thing which a header decides. Of a token nothing is
 //! believed until its signature is verified with a key that its issuer publishes (`verify`); the keys are fetched
 //! beside the requests (`renew`) and outlive their issuer's absence.
 
@@ -8,6 +9,7 @@ mod cache;
 mod claims;
 mod credential;
 mod demands;
+mod did;
 mod discovery;
 mod excerpt;
 mod fault;
@@ -21,6 +23,7 @@ mod key_set;
 mod kind;
 mod mapping;
 mod meant;
+mod named_user;
 mod pace;
 mod principal;
 mod renew;
@@ -29,44 +32,73 @@ mod tests;
 mod token;
 mod verify;
 
+pub(crate) use did::UsedProofs;
 pub(crate) use fault::IdentityFault;
 pub(crate) use issuers::{IssuerStatus, Issuers};
 pub(crate) use key_set::check_key_sets;
 pub(crate) use principal::{KeyBounds, Principal};
 
 use crate::{clock::Clock, snapshot::Snapshot};
+use attach_proto::key_text;
 use aws_lc_rs::digest::{SHA256, digest};
 use cache::{Entry, VerifiedCallers};
+use credential::{Credential, credential};
+use did::Proven;
 use holder::holder;
 use http::HeaderMap;
+use named_user::NamedUser;
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 use verify::{Verified, verify};
 
 /// One for each core.
 pub(crate) struct Identifier {
     issuers: Arc<Issuers>,
+    used: Arc<UsedProofs>,
     clock: Clock,
     verified: RefCell<VerifiedCallers>,
 }
 
 impl Identifier {
-    pub(crate) fn new(issuers: Arc<Issuers>, clock: Clock) -> Self {
-        Self { issuers, clock, verified: RefCell::default() }
+    pub(crate) fn new(issuers: Arc<Issuers>, used: Arc<UsedProofs>, clock: Clock) -> Self {
+        Self { issuers, used, clock, verified: RefCell::default() }
     }
 
-    /// The caller whom the request's one credential proves.
+    /// The caller whom the request's one credential proves, or the end user whom that caller may name and names.
     ///
     /// Waits only when a token names a key that its issuer must be asked for, and then for 5 s at most.
     ///
     /// # Errors
-    /// The first check that failed. All are the caller's fault (401), but for an issuer that cannot be asked (503).
+    /// The first check that failed. All are the caller's fault, but for an issuer that cannot be asked (503).
     pub(crate) async fn identify(
         &self,
         headers: &HeaderMap,
         snapshot: &Snapshot,
     ) -> Result<Rc<Principal>, IdentityFault> {
-        let credential = credential::credential(headers)?;
-        let hash = sha256(credential);
+        let holder = self.holder(&credential(headers)?, snapshot).await?;
+        if !holder.bounds.as_ref().is_some_and(|bounds| bounds.act_as) {
+            return Ok(holder);
+        }
+        // Made anew each time and kept nowhere: one user's verdict can't be another's, and whoever invents names fills nothing.
+        Ok(match NamedUser::read(headers)? {
+            Some(named) => Rc::new(named.of(&holder)),
+            None => holder,
+        })
+    }
+
+    async fn holder(
+        &self,
+        credential: &Credential<'_>,
+        snapshot: &Snapshot,
+    ) -> Result<Rc<Principal>, IdentityFault> {
+        let Credential { bytes, is_password } = credential;
+        if key_text::claims_to_be_key(bytes) && !key_text::has_form(bytes) {
+            return Err(IdentityFault::MalformedApiKey);
+        }
+        let hash = sha256(bytes);
+        // Before what was verified is looked at: a token that came as a bearer does not come as a password.
+        if *is_password && snapshot.key(&hash).is_none() {
+            return Err(IdentityFault::UnknownApiKey);
+        }
         let revision = snapshot.bundle().revision;
         let now = self.clock.now();
         let cached = self.verified.borrow_mut().get(&hash, revision, now);
@@ -76,9 +108,16 @@ impl Identifier {
         let (principal, valid_until, keys) = if let Some(key) = snapshot.key(&hash) {
             let (principal, valid_until) = holder(key, &hash, now)?;
             (principal, valid_until, None)
+        } else if let Some(proof) = did::recognise(bytes, snapshot) {
+            let proven = did::verify(proof, snapshot, &self.issuers, &self.used, &self.clock);
+            let Proven { principal, valid_until, once, keys } = Box::pin(proven).await?;
+            if once {
+                return Ok(Rc::new(principal));
+            }
+            (principal, valid_until, keys)
         } else {
             // What is no text is no token either: an empty one has no parts.
-            let token = str::from_utf8(credential).unwrap_or_default();
+            let token = str::from_utf8(bytes).unwrap_or_default();
             let Verified { principal, valid_until, keys, generation } =
                 // Boxed: it is rare, and would make each request's future larger.
                 Box::pin(verify(token, snapshot, &self.issuers, &self.clock)).await?;

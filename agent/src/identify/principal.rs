@@ -6,7 +6,8 @@ use attach_proto::{
     usage::{PrincipalKind, PrincipalSnapshot},
 };
 
-/// Whoever makes a request, as the credential proved it. Nothing in here comes from a header that a caller can set.
+/// Whoever makes a request, as the credential proved it. Nothing in here comes from a header that a caller can set, but for
+/// whom an application names that may do that.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Principal {
     pub(crate) tenant: TenantId,
@@ -40,6 +41,8 @@ pub(crate) struct KeyBounds {
     pub(crate) permissions: Vec<Permission>,
     /// Empty: all.
     pub(crate) models: Vec<ModelName>,
+    /// Whether its holder may name the end user on whose behalf it calls.
+    pub(crate) act_as: bool,
 }
 
 impl Principal {

@@ -1,15 +1,15 @@
 //! The task that keeps one issuer's keys fresh.
 
 use super::{
+    did::web::key_set,
     discovery::{metadata_address, parse_metadata},
     excerpt::Excerpt,
     issuer_keys::{Attempts, Fetched, Held, IssuerKeys, RenewFault, Source, State},
     key_file::KeyFile,
     key_set::KeySet,
 };
-use crate::{clock::Clock, fetch::fetch};
+use crate::{clock::Clock, fetch::Fetcher};
 use bytes::Bytes;
-use rustls::ClientConfig;
 use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
@@ -18,7 +18,7 @@ pub(super) struct Renewer {
     pub(super) keys: Arc<IssuerKeys>,
     pub(super) file: Arc<KeyFile>,
     pub(super) clock: Clock,
-    pub(super) tls: Arc<ClientConfig>,
+    pub(super) fetcher: Fetcher,
 }
 
 /// What is asked of the issuer: keys may change at any time, where they lie hardly ever.
@@ -70,6 +70,14 @@ impl Renewer {
             (None, None) => self.discover(configured).await?,
         };
         let body = self.get(&jwks_uri).await?;
+        let body = if self.keys.source.is_did() {
+            let converted = key_set(&body, configured);
+            converted
+                .map(Bytes::from)
+                .map_err(|fault| RenewFault::Document { address: Excerpt::of(jwks_uri.as_str()), fault })?
+        } else {
+            body
+        };
         let keys = KeySet::parse(&body)
             .map_err(|fault| RenewFault::Keys { address: Excerpt::of(jwks_uri.as_str()), fault })?;
         let generation = match held {
@@ -90,7 +98,7 @@ impl Renewer {
     }
 
     async fn get(&self, address: &Url) -> Result<Bytes, RenewFault> {
-        let body = fetch(address, &self.tls).await;
+        let body = self.fetcher.fetch(address).await;
         body.map_err(|fault| RenewFault::Fetch { address: Excerpt::of(address.as_str()), fault })
     }
 

@@ -63,7 +63,7 @@ pub(super) async fn verify(
 }
 
 /// What is held of the issuer, once it has the token's key: asks the issuer when it has not.
-async fn held_with_key(
+pub(super) async fn held_with_key(
     keys: &IssuerKeys,
     issuer: &str,
     header: &Header,
@@ -146,7 +146,7 @@ fn missing(
     }
 }
 
-fn not_applied(issuer: &str) -> IdentityFault {
+pub(super) fn not_applied(issuer: &str) -> IdentityFault {
     IdentityFault::IssuerUnavailable {
         issuer: Excerpt::of(issuer),
         problem: Excerpt::of("the bundle that names it is not yet in force"),
@@ -154,7 +154,7 @@ fn not_applied(issuer: &str) -> IdentityFault {
     }
 }
 
-fn check_signature(held: &Held, token: &Token<'_>) -> Result<(), IdentityFault> {
+pub(super) fn check_signature(held: &Held, token: &Token<'_>) -> Result<(), IdentityFault> {
     match select(held, &token.header)? {
         Some(key) if key.verify_sig(token.signed, &token.signature).is_ok() => Ok(()),
         Some(_) | None => {

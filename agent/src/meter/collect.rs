@@ -1,6 +1,6 @@
 //! An answer in one piece, collected whole while it is small.
 
-use super::{End, MeteredBody, Reading, Scanner, Wire, wire_of};
+use super::{End, MeteredBody, Reading, Scanner, Wire, is_stream, wire_of};
 use crate::{
     forward::{Answer, EngineFault},
     refusal::Refusal,
@@ -40,7 +40,8 @@ pub(crate) async fn collect(mut answer: Answer) -> Result<Collected, Refusal> {
     let succeeded = answer.head.status.is_success();
     let mut scanner =
         wire.filter(|_| succeeded).map(|wire| Scanner::new(wire, answer.ticket.ask().hides_usage()));
-    if succeeded && wire.is_some_and(|wire| !matches!(wire, Wire::Json(_))) {
+    let passes_at_once = wire.map_or_else(|| is_stream(&answer), |wire| !matches!(wire, Wire::Json(_)));
+    if succeeded && passes_at_once {
         return Ok(pass(answer, scanner, Bytes::new()));
     }
     let mut whole = Bytes::new();
@@ -71,7 +72,7 @@ pub(crate) async fn collect(mut answer: Answer) -> Result<Collected, Refusal> {
     drop(place);
     ticket.answered(head.status.as_u16());
     let durability = ticket.durability();
-    let must_be_recorded = succeeded && ticket.ask().route().operation.is_metered();
+    let must_be_recorded = succeeded && ticket.ask().route().metering.is_metered();
     let durable = ticket.settle(outcome);
     if must_be_recorded && !matches!(durable.await, Ok(Ok(()))) && durability == Durability::Strict {
         return Err(Refusal::NotRecorded);

@@ -36,6 +36,8 @@ pub(super) struct Counts {
     input: Option<u64>,
     output: Option<u64>,
     cached: Option<u64>,
+    /// vLLM says nothing else of a reranking.
+    total: Option<u64>,
     /// Anthropic counts these two beside `input_tokens`, not in it.
     cache_read: Option<u64>,
     cache_written: Option<u64>,
@@ -55,6 +57,7 @@ impl Counts {
         said(&mut self.cache_read, usage.cache_read);
         said(&mut self.cache_written, usage.cache_written);
         said(&mut self.cached, usage.cached);
+        said(&mut self.total, usage.total);
     }
 
     /// Takes Ollama's two counts, `prompt_eval_count` and `eval_count`.
@@ -86,9 +89,11 @@ impl Counts {
 
     fn reading(&self, deltas: u64) -> Reading {
         let beside = self.cache_read.unwrap_or(0).saturating_add(self.cache_written.unwrap_or(0));
+        let total_alone = self.total.filter(|_| self.input.is_none() && self.output.is_none());
         Reading {
-            input: self.input.map(|count| count.saturating_add(beside)),
-            output: self.output,
+            // A total alone is that of what makes no output.
+            input: self.input.map(|count| count.saturating_add(beside)).or(total_alone),
+            output: self.output.or(total_alone.map(|_| 0)),
             cached_input: self.cached.or(self.cache_read),
             deltas,
             engine_error: self.engine_error,
@@ -107,6 +112,7 @@ struct Usage {
     cache_read: Option<u64>,
     cache_written: Option<u64>,
     cached: Option<u64>,
+    total: Option<u64>,
 }
 
 impl Usage {
@@ -114,6 +120,7 @@ impl Usage {
         let slot = match key {
             "prompt_tokens" => &mut self.prompt,
             "input_tokens" => &mut self.input,
+            "total_tokens" => &mut self.total,
             "completion_tokens" => &mut self.completion,
             "output_tokens" => &mut self.output,
             "cache_read_input_tokens" => &mut self.cache_read,

@@ -22,21 +22,31 @@ pub(crate) use stream::{Interrupted, MeteredBody};
 pub(crate) use tails::LengthEnd;
 
 use crate::{
-    ask::{Dialect, Operation},
+    ask::{Dialect, Metering, Operation},
     forward::Answer,
 };
-use http::header::CONTENT_TYPE;
+use http::{HeaderValue, header::CONTENT_TYPE};
+
+const EVENTS: &str = "text/event-stream";
+const LINES: &str = "application/x-ndjson";
+
+/// Whether the answer comes bit by bit, so that whoever waits for it reads along.
+fn is_stream(answer: &Answer) -> bool {
+    is_of_type(answer, EVENTS) || is_of_type(answer, LINES)
+}
+
+fn is_of_type(answer: &Answer, wanted: &str) -> bool {
+    let value = answer.head.headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+    value.get(..wanted.len()).is_some_and(|start| start.eq_ignore_ascii_case(wanted.as_bytes()))
+}
 
 /// How the bytes of this answer are to be read; `None` for what carries no usage.
 fn wire_of(answer: &Answer) -> Option<Wire> {
     let route = answer.ticket.ask().route();
-    if !route.operation.is_metered() {
+    if route.metering != Metering::Usage {
         return None;
     }
-    let content_type = answer.head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let content_type = content_type.unwrap_or_default().to_ascii_lowercase();
-    let is_sse = content_type.starts_with("text/event-stream");
-    let is_lines = content_type.starts_with("application/x-ndjson");
+    let (is_sse, is_lines) = (is_of_type(answer, EVENTS), is_of_type(answer, LINES));
     Some(match (route.dialect, route.operation) {
         (Dialect::OpenAi, Operation::Chat) if is_sse => Wire::OpenAiChat,
         (Dialect::OpenAi, Operation::Completion) if is_sse => Wire::OpenAiText,

@@ -82,7 +82,7 @@ fn encode(encoder: &mut DescriptorEncoder<'_>, state: &State, now: Timestamp) ->
 }
 
 /// One that is not known yet is left out: zero would say something else.
-fn gauge(
+pub(super) fn gauge(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,

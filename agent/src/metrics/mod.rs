@@ -5,15 +5,17 @@
 
 mod control_plane;
 mod issuers;
+mod tls;
 
 use crate::{
     clock::Clock,
     control_plane::Standing,
     identify::{Issuers, Principal},
     refusal::Refusal,
+    tls::TlsStanding,
 };
 use attach_proto::{
-    id::{ModelName, TenantId},
+    id::{KeyId, ModelName, TenantId},
     usage::{MeasuredQuantity, PrincipalKind, UsageEvent},
 };
 use control_plane::ControlPlaneCollector;
@@ -34,6 +36,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use std::{borrow::Cow, fmt, sync::Arc};
+use tls::TlsCollector;
 
 /// Series of tokens by user and model. A thousand users with ten models each, at some hundred bytes; beyond it, users
 /// are counted together as `other`.
@@ -77,8 +80,13 @@ struct OperationLabels {
 }
 
 impl Metrics {
-    /// `standing`: how things stand with the control plane that the gateway belongs to.
-    pub(crate) fn new(standing: Option<Arc<Standing>>, issuers: Arc<Issuers>, clock: Clock) -> Self {
+    /// `standing`: how things stand with the control plane that the gateway belongs to. `tls`: with the listener.
+    pub(crate) fn new(
+        standing: Option<Arc<Standing>>,
+        issuers: Arc<Issuers>,
+        tls: Option<Arc<TlsStanding>>,
+        clock: Clock,
+    ) -> Self {
         let requests = Family::default();
         let refusals = Family::default();
         let histogram = || Histogram::new(DURATION_BUCKETS);
@@ -138,6 +146,9 @@ impl Metrics {
         registry.register_collector(Box::new(UsageCollector(Arc::clone(&usage))));
         registry.register_collector(Box::new(ControlPlaneCollector::new(standing, clock.clone())));
         registry.register_collector(Box::new(IssuerCollector { issuers, clock }));
+        if let Some(tls) = tls {
+            registry.register_collector(Box::new(TlsCollector(tls)));
+        }
         Self {
             registry,
             requests,
@@ -216,6 +227,8 @@ struct Owner {
     tenant: TenantId,
     kind: PrincipalKind,
     issuer: Option<String>,
+    /// Two applications may name their users alike.
+    delegated_by: Option<KeyId>,
     subject: String,
 }
 
@@ -225,6 +238,7 @@ impl Owner {
             tenant: principal.tenant.clone(),
             kind: principal.kind,
             issuer: principal.issuer.clone(),
+            delegated_by: principal.delegated_by.clone(),
             subject: principal.subject.clone(),
         }
     }
@@ -256,6 +270,7 @@ impl UsageTable {
             tenant: event.tenant.clone(),
             kind: event.principal.kind,
             issuer: event.principal.issuer.clone(),
+            delegated_by: event.principal.delegated_by.clone(),
             subject: event.principal.subject.clone(),
         };
         let model = event.model.as_ref().map_or("", ModelName::as_str).to_owned();
@@ -264,6 +279,7 @@ impl UsageTable {
         if table.len() >= MAX_USAGE_SERIES && !table.contains_key(&series) {
             OTHER.clone_into(&mut series.owner.subject);
             series.owner.issuer = None;
+            series.owner.delegated_by = None;
             OTHER.clone_into(&mut series.model);
         }
         let tokens = table.entry(series).or_default();

@@ -23,6 +23,8 @@ pub(crate) enum Refusal {
     Host,
     Identity(IdentityFault),
     Body(BodyFault),
+    /// A body that was on its way to the engine already.
+    Upload(BodyFault),
     Ask(AskFault),
     Forbidden(Forbidden),
     NotAdmitted(NotAdmitted),
@@ -99,22 +101,37 @@ impl Refusal {
             Self::Identity(IdentityFault::MissingScope(_)) => {
                 line(StatusCode::FORBIDDEN, "insufficient_scope", Caller)
             }
+            Self::Identity(IdentityFault::NamedUser { .. } | IdentityFault::TwoNamedUsers) => {
+                line(StatusCode::BAD_REQUEST, "invalid_end_user", Caller)
+            }
             Self::Identity(_) => line(StatusCode::UNAUTHORIZED, "invalid_credential", Caller),
-            Self::Body(BodyFault::TooLarge { .. }) => {
+            Self::Body(BodyFault::TooLarge { .. }) | Self::Upload(BodyFault::TooLarge { .. }) => {
                 line(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", Caller)
             }
-            Self::Body(BodyFault::NoRoom) => {
+            Self::Body(BodyFault::NoRoom) | Self::Upload(BodyFault::NoRoom) => {
                 line(StatusCode::SERVICE_UNAVAILABLE, "overloaded", Gateway).retry(SOON)
             }
-            Self::Body(BodyFault::TooSlow) => line(StatusCode::REQUEST_TIMEOUT, "request_timeout", Caller),
-            Self::Body(BodyFault::Broken) => line(StatusCode::BAD_REQUEST, "invalid_request", Caller),
+            Self::Body(BodyFault::TooSlow) | Self::Upload(BodyFault::TooSlow) => {
+                line(StatusCode::REQUEST_TIMEOUT, "request_timeout", Caller)
+            }
+            Self::Body(BodyFault::Broken) | Self::Upload(BodyFault::Broken) => {
+                line(StatusCode::BAD_REQUEST, "invalid_request", Caller)
+            }
             Self::Ask(_) => line(StatusCode::BAD_REQUEST, "invalid_request", Caller),
             Self::Forbidden(Forbidden::Permission(_)) => {
                 line(StatusCode::FORBIDDEN, "permission_denied", Caller)
             }
-            Self::Forbidden(Forbidden::Model(_)) => line(StatusCode::FORBIDDEN, "model_not_allowed", Caller),
+            Self::Forbidden(Forbidden::Model(_) | Forbidden::NoModel) => {
+                line(StatusCode::FORBIDDEN, "model_not_allowed", Caller)
+            }
             Self::Forbidden(Forbidden::UnknownModel(_)) | Self::NoRoute(NoRoute::NoUpstream) => {
                 line(StatusCode::NOT_FOUND, "model_not_found", Caller)
+            }
+            Self::Forbidden(Forbidden::NoUpstream(_)) => {
+                line(StatusCode::NOT_FOUND, "upstream_not_found", Caller)
+            }
+            Self::Forbidden(Forbidden::WhichUpstream) => {
+                line(StatusCode::BAD_REQUEST, "upstream_required", Caller)
             }
             Self::NotAdmitted(NotAdmitted::Reached(reached)) => {
                 let retry_after = reached.retry_after;
@@ -152,7 +169,7 @@ impl Refusal {
 
     /// Whether the request had its ticket by then.
     pub(crate) fn is_after_admission(&self) -> bool {
-        matches!(self, Self::NoRoute(_) | Self::Engine(_) | Self::NotRecorded)
+        matches!(self, Self::NoRoute(_) | Self::Engine(_) | Self::Upload(_) | Self::NotRecorded)
     }
 
     pub(crate) fn blame(&self) -> Blame {
@@ -190,7 +207,7 @@ impl Refusal {
     /// `Allow` (RFC 9110 section 15.5.6).
     pub(crate) fn allow(&self) -> Option<HeaderValue> {
         let Self::Route(RouteFault::Method(allowed)) = self else { return None };
-        Some(HeaderValue::from_static(allowed))
+        HeaderValue::try_from(&**allowed).ok()
     }
 
     /// How the limit stands that refused.

@@ -19,6 +19,13 @@ impl Refusal {
             Self::Route(RouteFault::Unknown) => "There is no such route on this gateway.".to_owned(),
             Self::Route(RouteFault::Method(allowed)) => format!("This route takes {allowed}."),
             Self::Host => "The request needs exactly one Host header.".to_owned(),
+            Self::Identity(IdentityFault::ReplayMemoryFull { .. }) => {
+                "The gateway has no room for this request at the moment; try again soon.".to_owned()
+            }
+            Self::Identity(IdentityFault::BareDid) => {
+                "A DID alone proves nothing: send a token that its key has signed (`attach-gateway did token`)."
+                    .to_owned()
+            }
             Self::Identity(fault) if fault.retry_after().is_some() => {
                 "The keys of this token's issuer are not available at the moment; try again soon.".to_owned()
             }
@@ -28,18 +35,42 @@ impl Refusal {
             Self::Identity(IdentityFault::MissingScope(scope)) => {
                 format!("The access token was not granted the scope '{scope}', which this gateway requires.")
             }
+            Self::Identity(IdentityFault::MalformedApiKey) => {
+                "The API key is not whole; copy it again, all of it.".to_owned()
+            }
+            Self::Identity(fault @ (IdentityFault::NamedUser { .. } | IdentityFault::TwoNamedUsers)) => {
+                format!("Who is meant can't be told: {fault}.")
+            }
             Self::Identity(_) => "The access token or API key is not valid here, or no longer.".to_owned(),
-            Self::Body(BodyFault::TooLarge { limit }) => format!("The body is larger than {limit} bytes."),
-            Self::Body(BodyFault::NoRoom) | Self::NotAdmitted(NotAdmitted::Overloaded) => {
+            Self::Body(BodyFault::TooLarge { limit }) | Self::Upload(BodyFault::TooLarge { limit }) => {
+                format!("The body is larger than {limit} bytes.")
+            }
+            Self::Body(BodyFault::NoRoom)
+            | Self::Upload(BodyFault::NoRoom)
+            | Self::NotAdmitted(NotAdmitted::Overloaded) => {
                 "The gateway has no room for this request at the moment; try again soon.".to_owned()
             }
-            Self::Body(BodyFault::TooSlow) => "The body did not arrive in time.".to_owned(),
-            Self::Body(BodyFault::Broken) => "The body broke off.".to_owned(),
+            Self::Body(BodyFault::TooSlow) | Self::Upload(BodyFault::TooSlow) => {
+                "The body did not arrive in time.".to_owned()
+            }
+            Self::Body(BodyFault::Broken) | Self::Upload(BodyFault::Broken) => {
+                "The body broke off.".to_owned()
+            }
             Self::Ask(fault) => fault.to_string(),
             Self::Forbidden(Forbidden::Permission(permission)) => {
                 format!("You do not have the permission `{}` here.", permission.name())
             }
             Self::Forbidden(Forbidden::Model(model)) => format!("You may not use the model '{model}'."),
+            Self::Forbidden(Forbidden::NoModel) => {
+                "You may use certain models only, and this request names none.".to_owned()
+            }
+            Self::Forbidden(Forbidden::NoUpstream(Some(name))) => {
+                format!("No engine here that could do this is called '{name}'.")
+            }
+            Self::Forbidden(Forbidden::NoUpstream(None)) => "No engine here could do this.".to_owned(),
+            Self::Forbidden(Forbidden::WhichUpstream) => {
+                "Several engines here could do this: name one in the header X-Attach-Upstream.".to_owned()
+            }
             Self::Forbidden(Forbidden::UnknownModel(model)) => format!("model '{model}' not found"),
             Self::NoRoute(NoRoute::NoUpstream) => "No engine here has this model.".to_owned(),
             Self::NotAdmitted(NotAdmitted::Reached(reached)) => reached_message(reached),
@@ -74,6 +105,7 @@ impl Refusal {
             Self::Route(_)
             | Self::Host
             | Self::Body(_)
+            | Self::Upload(_)
             | Self::Ask(_)
             | Self::Forbidden(_)
             | Self::NotAdmitted(NotAdmitted::Overloaded)

@@ -3,24 +3,28 @@
 //! What concerns the process alone (addresses, folders, waits) becomes [`Settings`]. What concerns policy becomes
 //! the same `v1::Bundle` that a file or the control plane would give ([`bundle`]), so that there is one converter.
 
+mod acme;
 mod bundle;
 mod engine;
 mod environment;
 mod incumbent;
 mod managed;
+mod tls;
 
 pub(crate) use bundle::{BundleOrigin, Host, LocalOrigin, complete};
 pub(crate) use environment::Environment;
 
 use crate::{
     cli::{AccessLogTo, ServeArgs},
-    tls::TlsFiles,
+    tls::TlsSettings,
 };
+use attach_proto::destination::{Exceptions, InvalidExceptions};
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -33,7 +37,7 @@ pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) admin: AdminAddress,
     /// `None`: plain HTTP.
-    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) tls: Option<TlsSettings>,
     pub(crate) state_dir: PathBuf,
     pub(crate) workers: NonZeroUsize,
     /// How long open answers may go on after a signal to stop.
@@ -43,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) jwks_ttl: Duration,
     pub(crate) access_log: AccessLogTo,
     pub(crate) origin: BundleOrigin,
+    /// Where addresses that a tenant wrote may lead beside the public ones.
+    pub(crate) allowed_addresses: Arc<Exceptions>,
     pub(crate) auth_config: AuthConfig,
 }
 
@@ -123,7 +129,11 @@ impl Settings {
             }),
         };
         let jwks_ttl = jwks_ttl(environment, &mut problems);
-        let tls = tls_files(args, &mut problems);
+        let tls = tls::settings(args, &mut problems);
+        let allowed_addresses = allowed_addresses(args, environment).unwrap_or_else(|problem| {
+            problems.push(problem);
+            Exceptions::default()
+        });
         let origin = bundle::origin(args, environment, is_enrolled, &mut problems);
         match (origin, problems.is_empty()) {
             (Some(origin), true) => Ok(Self {
@@ -137,6 +147,7 @@ impl Settings {
                 jwks_ttl,
                 access_log: args.access_log,
                 origin,
+                allowed_addresses: Arc::new(allowed_addresses),
                 auth_config: AuthConfig {
                     issuer: environment.get("OIDC_ISSUER").map(str::to_owned),
                     domain: environment.get("AUTH0_DOMAIN").map(str::to_owned),
@@ -171,6 +182,20 @@ fn jwks_ttl(environment: &Environment, problems: &mut Vec<Problem>) -> Duration 
     Duration::from_secs(seconds)
 }
 
+fn allowed_addresses(args: &ServeArgs, environment: &Environment) -> Result<Exceptions, Problem> {
+    let (setting, text) = match &args.allow_addresses {
+        Some(text) => ("--allow-addresses", text.as_str()),
+        None => ("ALLOW_ADDRESSES", environment.get("ALLOW_ADDRESSES").unwrap_or_default()),
+    };
+    text.parse().map_err(|error: InvalidExceptions| {
+        Problem::new(
+            setting,
+            error.to_string(),
+            "Write networks with commas between, for example 10.1.0.0/16,fd00::/8.",
+        )
+    })
+}
+
 fn admin_address(args: &ServeArgs) -> AdminAddress {
     /// Far enough from the usual ports of engines (8000, 8080, 11434) and easy to remember: 8080 has 9080.
     const OFFSET: u16 = 1000;
@@ -184,32 +209,6 @@ fn admin_address(args: &ServeArgs) -> AdminAddress {
             host.unwrap_or(loopback),
             port.or(args.port.checked_add(OFFSET)).unwrap_or(0),
         )),
-    }
-}
-
-/// As asked for; else those that Ollama Auth Proxy keeps in the working directory. One without the other is a mistake
-/// that would end in plain HTTP.
-fn tls_files(args: &ServeArgs, problems: &mut Vec<Problem>) -> Option<TlsFiles> {
-    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
-        return Some(TlsFiles { certificate: certificate.clone(), key: key.clone() });
-    }
-    let found = TlsFiles { certificate: "certs/server.crt".into(), key: "certs/server.key".into() };
-    match (found.certificate.exists(), found.key.exists()) {
-        (true, true) => Some(found),
-        (false, false) => None,
-        (has_certificate, _) => {
-            let (there, missing) = if has_certificate {
-                (&found.certificate, &found.key)
-            } else {
-                (&found.key, &found.certificate)
-            };
-            problems.push(Problem::new(
-                there.display().to_string(),
-                format!("is there, but {} is not", missing.display()),
-                "Add it to serve HTTPS, or move the other away to serve plain HTTP.",
-            ));
-            None
-        }
     }
 }
 

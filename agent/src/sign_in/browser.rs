@@ -7,15 +7,13 @@ use super::{
     provider::Provider,
     request::{audience_parameters, by_http, token_client},
 };
-use crate::usage::printable;
+use crate::{fetch::Fetcher, usage::printable};
 use oauth2::{
     AuthUrl, AuthorizationCode, CsrfToken, PkceCodeChallenge, RedirectUrl, Scope, basic::BasicTokenResponse,
 };
-use rustls::ClientConfig;
 use std::{
     io::{self, Write as _},
     process::{Command, Stdio},
-    sync::Arc,
     time::Duration,
 };
 use tokio::time::timeout;
@@ -32,7 +30,7 @@ pub(super) async fn sign_in(
     provider: &Provider,
     scope: &str,
     opener: Option<&str>,
-    tls: &Arc<ClientConfig>,
+    web: &Fetcher,
 ) -> Result<BasicTokenResponse, SignInError> {
     let authorization = provider
         .authorization
@@ -71,7 +69,7 @@ pub(super) async fn sign_in(
     for (name, value) in audience_parameters(client) {
         request = request.add_extra_param(name, value);
     }
-    request.request_async(&by_http(tls)).await.map_err(|error| failed(REDEEMING, error))
+    request.request_async(&by_http(web)).await.map_err(|error| failed(REDEEMING, error))
 }
 
 /// OpenID Connect Core section 11: who is to be remembered has to be asked, else a provider may leave that out.

@@ -6,12 +6,10 @@ use super::{
     provider::Provider,
     request::{audience_parameters, by_http, device_address, token_client},
 };
-use crate::usage::printable;
+use crate::{fetch::Fetcher, usage::printable};
 use oauth2::{PkceCodeChallenge, Scope, StandardDeviceAuthorizationResponse, basic::BasicTokenResponse};
-use rustls::ClientConfig;
 use std::{
     io::{self, Write as _},
-    sync::Arc,
     time::Duration,
 };
 
@@ -28,13 +26,13 @@ pub(super) async fn sign_in(
     client: &Client,
     provider: &Provider,
     scope: &str,
-    tls: &Arc<ClientConfig>,
+    web: &Fetcher,
 ) -> Result<BasicTokenResponse, SignInError> {
     let address = provider
         .device
         .as_ref()
         .ok_or(SignInError::NoSuchWay { what: "device flow", instead: "sign in with --browser" })?;
-    let http = by_http(tls);
+    let http = by_http(web);
     let oauth = token_client(client, provider).set_device_authorization_url(device_address(address));
     // Keycloak wants it of a client that must use PKCE, and it does no harm: a device code that is read on the way is
     // worth nothing without it.

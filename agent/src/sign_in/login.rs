@@ -7,17 +7,13 @@ use super::{
     provider::Provider,
     request::{audience_parameters, by_http, token_client},
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, fetch::Fetcher};
 use jiff::SignedDuration;
 use oauth2::{
     AccessToken, RefreshToken, Scope, TokenResponse as _,
     basic::{BasicTokenResponse, BasicTokenType},
 };
-use rustls::ClientConfig;
-use std::{
-    io::{self, Write as _},
-    sync::Arc,
-};
+use std::io::{self, Write as _};
 
 const RENEWING: &str = "renewing the token";
 const BY_SECRET: &str = "asking with the client's secret";
@@ -30,7 +26,7 @@ pub(crate) struct SignIn {
     pub(crate) keeper: Keeper,
     /// What shows an address in a browser; `None` is the system's own.
     pub(crate) opener: Option<String>,
-    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) web: Fetcher,
     pub(crate) clock: Clock,
 }
 
@@ -58,7 +54,7 @@ impl SignIn {
         {
             return Ok(kept.clone());
         }
-        let provider = match Provider::discover(&self.client.issuer, &self.tls).await {
+        let provider = match Provider::discover(&self.client.issuer, &self.web).await {
             Ok(provider) => provider,
             Err(error) => return self.spare(kept, need, error),
         };
@@ -90,7 +86,7 @@ impl SignIn {
         for (name, value) in audience_parameters(&self.client) {
             request = request.add_extra_param(name, value);
         }
-        request.request_async(&by_http(&self.tls)).await.map_err(|error| failed(RENEWING, error))
+        request.request_async(&by_http(&self.web)).await.map_err(|error| failed(RENEWING, error))
     }
 
     async fn sign_in(&self, provider: &Provider, need: Need<'_>) -> Result<BasicTokenResponse, SignInError> {
@@ -108,11 +104,11 @@ impl SignIn {
             Way::Service => self.by_secret(provider, &scope.unwrap_or_default()).await,
             Way::Browser => {
                 let scope = scope.unwrap_or_else(suggested);
-                browser::sign_in(&self.client, provider, &scope, self.opener.as_deref(), &self.tls).await
+                browser::sign_in(&self.client, provider, &scope, self.opener.as_deref(), &self.web).await
             }
             Way::Device | Way::Person => {
                 let scope = scope.unwrap_or_else(suggested);
-                device::sign_in(&self.client, provider, &scope, &self.tls).await
+                device::sign_in(&self.client, provider, &scope, &self.web).await
             }
         }
     }
@@ -126,7 +122,7 @@ impl SignIn {
         for (name, value) in audience_parameters(&self.client) {
             request = request.add_extra_param(name, value);
         }
-        request.request_async(&by_http(&self.tls)).await.map_err(|error| failed(BY_SECRET, error))
+        request.request_async(&by_http(&self.web)).await.map_err(|error| failed(BY_SECRET, error))
     }
 
     /// On disk before anybody sees it: a refresh token that was used is worth nothing any more.

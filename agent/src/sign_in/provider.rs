@@ -1,10 +1,8 @@
 //! What a provider says of itself (OpenID Connect Discovery 1.0, RFC 8414): its endpoints, and what it can do.
 
 use super::fault::SignInError;
-use crate::fetch::fetch;
-use rustls::ClientConfig;
+use crate::fetch::Fetcher;
 use serde::Deserialize;
-use std::sync::Arc;
 use url::Url;
 
 #[derive(Debug)]
@@ -37,12 +35,13 @@ struct Document {
 }
 
 impl Provider {
-    pub(super) async fn discover(issuer: &str, tls: &Arc<ClientConfig>) -> Result<Self, SignInError> {
+    pub(super) async fn discover(issuer: &str, web: &Fetcher) -> Result<Self, SignInError> {
         let address = format!("{}/.well-known/openid-configuration", without_final_slash(issuer));
         let address: Url = address
             .parse()
             .map_err(|error: url::ParseError| SignInError::Issuer(issuer.to_owned(), error.to_string()))?;
-        let bytes = fetch(&address, tls)
+        let bytes = web
+            .fetch(&address)
             .await
             .map_err(|cause| SignInError::Unreachable { address: address.to_string(), cause })?;
         let metadata = |problem: String| SignInError::Metadata { address: address.to_string(), problem };

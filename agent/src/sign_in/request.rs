@@ -1,15 +1,14 @@
 //! The protocol library over our own HTTP client.
 
 use super::{Client, provider::Provider};
-use crate::fetch::{FetchError, exchange};
+use crate::fetch::{FetchError, Fetcher};
 use bytes::Bytes;
 use http_body_util::Full;
 use oauth2::{
     AuthType, ClientId, DeviceAuthorizationUrl, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse,
     TokenUrl, basic::BasicClient,
 };
-use rustls::ClientConfig;
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 use thiserror::Error;
 use url::Url;
 
@@ -50,23 +49,23 @@ pub(super) fn device_address(url: &Url) -> DeviceAuthorizationUrl {
 
 /// What sends the library's requests.
 pub(super) fn by_http(
-    tls: &Arc<ClientConfig>,
+    web: &Fetcher,
 ) -> impl Fn(HttpRequest) -> std::pin::Pin<Box<dyn Future<Output = Result<HttpResponse, AskError>>>> + use<> {
-    let tls = Arc::clone(tls);
+    let web = web.clone();
     move |request| {
-        let tls = Arc::clone(&tls);
-        Box::pin(async move { send(request, &tls).await })
+        let web = web.clone();
+        Box::pin(async move { send(request, &web).await })
     }
 }
 
-async fn send(request: HttpRequest, tls: &Arc<ClientConfig>) -> Result<HttpResponse, AskError> {
+async fn send(request: HttpRequest, web: &Fetcher) -> Result<HttpResponse, AskError> {
     let url: Url = request
         .uri()
         .to_string()
         .parse()
         .map_err(|error: url::ParseError| AskError::Address(error.to_string()))?;
     let request = request.map(|body| Full::new(Bytes::from(body)));
-    let response = exchange(&url, request, ANSWER, tls).await?;
+    let response = web.exchange(&url, request, ANSWER).await?;
     if response.status().is_server_error() {
         return Err(AskError::Broken(response.status()));
     }

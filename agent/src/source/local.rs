@@ -4,17 +4,14 @@ use super::{SourceFault, check_somebody_could_call, credentials, file, keys_file
 use crate::{
     settings::{Environment, LocalOrigin, complete},
     snapshot::Snapshot,
+    watched::Watched,
 };
 use attach_proto::id::Revision;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
 };
 use tokio::sync::watch;
-
-/// How often files are looked at. A change acts after two looks that see the same; a look is one system call.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Reads bundles from where the settings say.
 pub(crate) struct Local {
@@ -100,18 +97,12 @@ impl Local {
         before: impl Fn(&Snapshot),
     ) {
         let Some(path) = self.files().map(PathBuf::from) else { return };
-        let mut loaded = Stamp::of(&path);
-        let mut last = loaded;
-        while !snapshots.is_closed() {
-            tokio::time::sleep(LOOK_EVERY).await;
-            let now = Stamp::of(&path);
-            // A file that changed since the last look may be half-written; half a bundle can be a valid one, without
-            // its limits.
-            let is_still = std::mem::replace(&mut last, now) == now;
-            if !is_still || now == loaded {
-                continue;
+        let mut watched = Watched::new(vec![path.clone()]);
+        loop {
+            tokio::select! {
+                () = snapshots.closed() => return,
+                () = watched.changed() => {}
             }
-            loaded = now;
             match self.load() {
                 Ok(snapshot) => {
                     let revision = snapshot.bundle().revision;
@@ -124,20 +115,5 @@ impl Local {
                 }
             }
         }
-    }
-}
-
-/// What tells one state of a file from the next without reading it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp(Option<(SystemTime, u64, u64)>);
-
-impl Stamp {
-    fn of(path: &Path) -> Self {
-        use std::os::unix::fs::MetadataExt as _;
-        let read = || {
-            let metadata = std::fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
-        };
-        Self(read())
     }
 }

@@ -33,7 +33,7 @@ pub(crate) enum SourceFault {
     #[error("{origin}: {invalid}")]
     Invalid { origin: String, invalid: Invalid },
     #[error(
-        "{origin}: has no identity provider and no key, so nobody could call; add identity_providers or keys"
+        "{origin}: has no identity provider, no key and no DIDs, so nobody could call; add identity_providers or keys"
     )]
     NobodyCouldCall { origin: String },
 }
@@ -95,7 +95,8 @@ pub(crate) fn validate(wire: v1::Bundle, name: &str) -> Result<Bundle, SourceFau
 }
 
 pub(crate) fn check_somebody_could_call(bundle: &Bundle, name: &str) -> Result<(), SourceFault> {
-    if bundle.identity_providers.is_empty() && bundle.keys.is_empty() {
+    let has_did_callers = bundle.tenants.iter().any(|tenant| tenant.did.is_some());
+    if bundle.identity_providers.is_empty() && bundle.keys.is_empty() && !has_did_callers {
         return Err(SourceFault::NobodyCouldCall { origin: name.to_owned() });
     }
     Ok(())

@@ -12,8 +12,9 @@ use crate::{
     clock::Clock,
     core::{self, Shared},
     decisions::{DecisionLog, LogCloser},
-    dial::tls_config,
-    identify::Issuers,
+    dial::{Guard, tls_config},
+    fetch::Fetcher,
+    identify::{Issuers, UsedProofs},
     listen,
     managed::Managed,
     metrics::Metrics,
@@ -21,7 +22,7 @@ use crate::{
     settings::{AdminAddress, BundleOrigin, Environment, LocalOrigin, Settings},
     snapshot::Snapshot,
     source::{Loaded, Looks, Source},
-    tls::TlsFiles,
+    tls::Tls,
     usage::{Destination, SpoolWriter},
 };
 use agent_id::agent_id;
@@ -39,13 +40,14 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
     let clock = Clock::System;
     let client_tls = tls_config();
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let issuers =
-        Issuers::new(control.handle().clone(), &settings.state_dir, clock.clone(), Arc::clone(&client_tls));
+    let fetcher = Fetcher::new(Arc::clone(&client_tls), guard(settings));
+    let issuers = Issuers::new(control.handle().clone(), &settings.state_dir, clock.clone(), fetcher);
     let issuers = issuers.with_ttl(settings.jwks_ttl);
     let issuers = Arc::new(issuers);
     let looks = Looks { engine_tls: Arc::clone(&client_tls), issuers: Arc::clone(&issuers) };
     let (mut source, managed) = source(settings, environment, &clock, looks)?;
-    let tls = settings.tls.as_ref().map(TlsFiles::acceptor).transpose()?;
+    let tls =
+        settings.tls.as_ref().map(|it| Tls::open(it, &settings.state_dir, clock.clone())).transpose()?;
     let (snapshot, listeners) = match source.load()? {
         Loaded::Bundle(snapshot) => (snapshot, Some(listen::bind(settings.listen, settings.workers)?)),
         // No caller is let in to be refused: the port is opened with the first bundle.
@@ -72,7 +74,9 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
     };
     let (refusals, close_refusals) = DecisionLog::to_state(&settings.state_dir, clock.clone())?;
     let standing = managed.as_ref().map(Managed::standing);
-    let metrics = Arc::new(Metrics::new(standing.clone(), Arc::clone(&issuers), clock.clone()));
+    let tls_standing = tls.as_ref().map(|tls| Arc::clone(&tls.standing));
+    let metrics = Metrics::new(standing.clone(), Arc::clone(&issuers), tls_standing.clone(), clock.clone());
+    let metrics = Arc::new(metrics);
     let (snapshots, receiver) = watch::channel(Arc::clone(&snapshot));
 
     issuers.apply(&snapshot);
@@ -83,6 +87,7 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
     let shared = Shared {
         snapshots: receiver.clone(),
         issuers: Arc::clone(&issuers),
+        used_proofs: Arc::new(UsedProofs::new(clock.now())),
         local_store: LocalStore::new(StoreClock::Own),
         engines: Engines::new(),
         bodies: BodyBudget::of_this_machine(),
@@ -95,7 +100,7 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
         auth_config: settings.auth_config.clone(),
         max_request_bytes: settings.max_request_bytes,
         grace: settings.grace,
-        tls,
+        tls: tls.as_ref().map(|tls| tls.acceptor.clone()),
         stop: stop.clone(),
         abort: abort.clone(),
         engine_tls: client_tls,
@@ -108,6 +113,7 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
         access_log: shared.access_log.clone(),
         clock,
         standing,
+        tls: tls_standing,
         stop: stop.clone(),
     };
     let ended = control.block_on(async {
@@ -145,6 +151,8 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
             say_hello(&Arc::clone(&receiver.borrow()), address, settings);
         }
         let cores = spawn_cores(&shared, listeners)?;
+        // After the port is open: an authority for certificates may want to see us there.
+        let keep = tls.map(|tls| tokio::spawn(tls.keeper.run()));
         drop(shared);
         if !stop.is_cancelled() {
             signals.wait(&stop).await;
@@ -164,6 +172,7 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
         }
         end.cancel();
         follow.abort();
+        keep.inspect(tokio::task::JoinHandle::abort);
         admin.await??;
         drained?
     });
@@ -189,6 +198,14 @@ fn source(
             let source = managed.source(upstreams.clone(), environment, looks)?;
             Ok((source, Some(managed)))
         }
+    }
+}
+
+/// Issuers in this host's own settings are its operator's word; those that a control plane sends, a tenant wrote.
+fn guard(settings: &Settings) -> Guard {
+    match &settings.origin {
+        BundleOrigin::Local(_) => Guard::Operator,
+        BundleOrigin::ControlPlane { .. } => Guard::Tenant(Arc::clone(&settings.allowed_addresses)),
     }
 }
 
@@ -253,8 +270,8 @@ fn say_hello(snapshot: &Snapshot, address: std::net::SocketAddr, settings: &Sett
     let bundle = snapshot.bundle();
     let engines: Vec<_> = bundle.upstreams.iter().map(|upstream| upstream.url.as_str()).collect();
     let scheme = match &settings.tls {
-        Some(files) => {
-            tracing::info!("TLS with {} and {}", files.certificate.display(), files.key.display());
+        Some(tls) => {
+            tracing::info!("TLS with {}", tls.origin);
             "https"
         }
         None => "http",
@@ -263,9 +280,14 @@ fn say_hello(snapshot: &Snapshot, address: std::net::SocketAddr, settings: &Sett
     for provider in &bundle.identity_providers {
         tracing::info!("tokens of {} for {}", provider.issuer, provider.audiences.join(", "));
     }
+    for policy in bundle.tenants.iter().filter_map(|tenant| tenant.did.as_ref()) {
+        let whom =
+            if policy.allowed.any { "all".to_owned() } else { policy.allowed.listed.len().to_string() };
+        tracing::info!("proofs of DIDs ({whom}) for {}", policy.audiences.join(", "));
+    }
     if !bundle.keys.is_empty() {
         tracing::info!("API keys: {}", bundle.keys.len());
-    } else if bundle.identity_providers.is_empty() {
+    } else if bundle.identity_providers.is_empty() && !snapshot.has_did_callers() {
         tracing::warn!("there is no API key and no identity provider: nobody can call");
     }
     for limit in &bundle.limits {

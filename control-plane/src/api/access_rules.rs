@@ -83,7 +83,7 @@ pub(crate) struct AccessRuleBody {
     permissions: Vec<Permission>,
 }
 
-/// Makes the rule, or replaces it whole. A tenant without rules lets all its callers do all; with the first rule only
+/// Makes the rule, or replaces it whole. A tenant without rules lets all its callers ask and read; with the first rule only
 /// what a rule allows is allowed.
 #[utoipa::path(put, path = "/tenants/{tenant}/access-rules/{id}", operation_id = "set_access_rule",
     tag = "Access rules", params(("tenant" = String, Path), ("id" = String, Path)), request_body = AccessRuleBody,

@@ -7,6 +7,7 @@
 mod access_rules;
 mod agents;
 mod audit;
+mod did_policy;
 mod extract;
 mod identity_provider;
 mod identity_providers;
@@ -18,6 +19,7 @@ mod paging;
 mod pools;
 mod problem;
 mod quota_stores;
+mod routes;
 mod tenants;
 mod usage;
 mod words;
@@ -79,6 +81,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(identity_providers::list))
         .routes(routes!(identity_providers::set, identity_providers::remove))
         .routes(routes!(keys::list, keys::issue))
+        .routes(routes!(keys::rotate))
         .routes(routes!(keys::revoke))
         .routes(routes!(limits::list))
         .routes(routes!(limits::get, limits::set, limits::remove))
@@ -93,6 +96,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(pools::add_member, pools::remove_member))
         .routes(routes!(models::list))
         .routes(routes!(models::set, models::remove))
+        .routes(routes!(routes::get, routes::set))
         .routes(routes!(quota_stores::list, quota_stores::create))
         .routes(routes!(join_tokens::list, join_tokens::create))
         .routes(routes!(join_tokens::revoke))

@@ -1,6 +1,7 @@
 //! Tenants.
 
 use super::{
+    did_policy::DidPolicy,
     extract::{Body, Named, Operator, Params},
     paging::{List, Paging},
     problem::Problem,
@@ -15,7 +16,7 @@ use crate::{
 use attach_proto::{bundle, id::TenantId, v1};
 use axum::{Json, extract::State, http::StatusCode};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,19 +27,22 @@ pub(crate) struct Tenant {
     quota_store: String,
     on_quota_outage: QuotaOutage,
     durability: Durability,
+    /// Null: no DID calls for it.
+    did: Option<DidPolicy>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
 
 impl From<TenantRecord> for Tenant {
     fn from(TenantRecord { tenant, created_at }: TenantRecord) -> Self {
-        let bundle::Tenant { id, name, quota_store, on_quota_outage, durability } = tenant;
+        let bundle::Tenant { id, name, quota_store, on_quota_outage, durability, did } = tenant;
         Self {
             id: id.into(),
             name,
             quota_store: quota_store.into(),
             on_quota_outage: on_quota_outage.into(),
             durability: durability.into(),
+            did: did.as_ref().map(DidPolicy::from),
             created_at,
         }
     }
@@ -99,6 +103,7 @@ pub(super) async fn create(
         quota_store,
         on_quota_outage: on_quota_outage.map(v1::QuotaOutage::from).unwrap_or_default().into(),
         durability: durability.map(v1::Durability::from).unwrap_or_default().into(),
+        did: None,
     };
     let tenant = bundle::Tenant::try_from(wire).map_err(|invalid| Problem::of_invalid(&invalid, &[]))?;
     create_tenant(&app.db, &actor, &tenant, &pool).await?;
@@ -124,6 +129,15 @@ pub(crate) struct TenantPatch {
     name: Option<String>,
     on_quota_outage: Option<QuotaOutage>,
     durability: Option<Durability>,
+    /// Null takes it away.
+    #[serde(default, deserialize_with = "even_if_null")]
+    #[schema(value_type = Option<DidPolicy>)]
+    did: Option<Option<DidPolicy>>,
+}
+
+/// `None` is for what was left out, so what was sent is always something.
+fn even_if_null<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<DidPolicy>>, D::Error> {
+    Option::deserialize(value).map(Some)
 }
 
 #[utoipa::path(patch, path = "/tenants/{tenant}", operation_id = "update_tenant", tag = "Tenants",
@@ -138,6 +152,7 @@ pub(super) async fn update(
         name: patch.name,
         on_quota_outage: patch.on_quota_outage.map(Into::into),
         durability: patch.durability.map(Into::into),
+        did: patch.did.map(|policy| policy.map(DidPolicy::checked).transpose()).transpose()?,
     };
     let record = update_tenant(&app.db, &actor, &tenant, &change).await?;
     Ok(Json(record.into()))

@@ -139,6 +139,11 @@ async fn a_wrong_body_is_told_where_it_is_wrong() {
         limit[name] = value;
         limit
     };
+    let opened = |path: &str, method: &str| {
+        let route =
+            json!({ "path": path, "methods": [method], "permission": "inference", "metering": "requests" });
+        json!({ "allow": [route] })
+    };
     let wrong = [
         (Method::POST, "/tenants", tenant(json!({ "id": "a b" })), "/id"),
         (Method::POST, "/tenants", tenant(json!({ "id": 5 })), "/id"),
@@ -223,6 +228,10 @@ async fn a_wrong_body_is_told_where_it_is_wrong() {
             "/expires_in_seconds",
         ),
         (Method::POST, "/pools", json!({ "id": "p", "name": "" }), "/name"),
+        (Method::PUT, "/pools/main/routes", opened("/pause", "POST"), "/allow/0/path"),
+        (Method::PUT, "/pools/main/routes", opened("/v1/x", "CONNECT"), "/allow/0/methods/0"),
+        (Method::PUT, "/pools/main/routes", json!({ "registries": ["a b"] }), "/registries/0"),
+        (Method::PUT, "/pools/main/routes", json!({ "open": [] }), "/open"),
     ];
     let before = served.world.test.dump();
     for (method, path, body, pointer) in wrong {
@@ -278,7 +287,7 @@ async fn a_key_is_shown_once_and_ends_when_it_is_revoked() {
     assert_eq!(issued.status, 201);
     let issued = issued.json();
     let (id, secret) = (issued["id"].as_str().unwrap(), issued["secret"].as_str().unwrap());
-    assert!(crate::domain::api_key::has_form(secret));
+    assert!(attach_proto::key_text::has_form(secret.as_bytes()));
     let list = get(&served, "/tenants/acme/api-keys").await;
     assert_eq!(list.json()["items"][0]["id"], id);
     assert!(!list.text().contains(secret));
@@ -287,6 +296,55 @@ async fn a_key_is_shown_once_and_ends_when_it_is_revoked() {
     assert_eq!(post(&served, &revoke, &Value::Null).await.status, 204);
     assert_eq!(post(&served, &revoke, &Value::Null).await.status, 404, "it is good no longer");
     assert!(get(&served, "/tenants/acme/api-keys").await.json()["items"][0]["revoked_at"].is_string());
+}
+
+#[tokio::test]
+async fn a_key_is_made_with_what_it_may_do_and_gets_a_new_secret() {
+    let Some(served) = Served::start().await else { return };
+    let limit = |amount: u64, window: u64| json!({ "measure": "requests", "amount": amount, "window_seconds": window });
+    let new = |change: Value| {
+        let mut new = json!({ "name": "webui", "owner": "it", "scopes": ["inference", "act_as"], "models": ["llama3"] });
+        for (name, value) in change.as_object().unwrap() {
+            new[name] = value.clone();
+        }
+        new
+    };
+    for (change, pointer) in [
+        (json!({ "scopes": ["root"] }), "/scopes/0"),
+        (json!({ "models": ["llama3", "a b"] }), "/models/1"),
+        (json!({ "limits": [limit(0, 60)] }), "/limits/0/amount"),
+        (json!({ "limits": [limit(5, 60), limit(5, 0)] }), "/limits/1/window_seconds"),
+        (json!({ "expires_at": "2020-01-01T00:00:00Z" }), "/expires_at"),
+    ] {
+        let refused = post(&served, "/tenants/acme/api-keys", &new(change)).await;
+        assert_eq!(
+            (refused.status.as_u16(), pointers(&refused)),
+            (422, vec![pointer.to_owned()]),
+            "{}",
+            refused.text()
+        );
+    }
+    let issued = post(&served, "/tenants/acme/api-keys", &new(json!({ "limits": [limit(5, 60)] }))).await;
+    assert_eq!(issued.status, 201, "{}", issued.text());
+    let issued = issued.json();
+    assert_eq!((&issued["scopes"], &issued["models"]), (&json!(["inference", "act_as"]), &json!(["llama3"])));
+    let limits = get(&served, "/tenants/acme/limits").await.json();
+    assert_eq!(limits["items"][0]["scope"]["keys"], json!([issued["id"]]));
+
+    let rotate = format!("/tenants/acme/api-keys/{}/rotate", issued["id"].as_str().unwrap());
+    let rotated = post(&served, &rotate, &json!({ "overlap_seconds": 60 })).await;
+    assert_eq!(rotated.status, 200, "{}", rotated.text());
+    let rotated = rotated.json();
+    assert_eq!((&rotated["id"], &rotated["scopes"]), (&issued["id"], &issued["scopes"]));
+    assert_eq!(rotated["previous_until"], "2026-11-21T12:01:00Z");
+    assert_ne!(rotated["secret"], issued["secret"]);
+    for overlap in [1, 2_678_401] {
+        let refused = post(&served, &rotate, &json!({ "overlap_seconds": overlap })).await;
+        assert_eq!(pointers(&refused), ["/overlap_seconds"], "{}", refused.text());
+    }
+    assert_eq!(post(&served, &rotate, &json!({ "overlap_seconds": 0 })).await.status, 200);
+    let elsewhere = rotate.replace("acme", "globex");
+    assert_eq!(post(&served, &elsewhere, &json!({ "overlap_seconds": 0 })).await.status, 404);
 }
 
 #[tokio::test]
@@ -311,6 +369,39 @@ async fn limits_rules_providers_and_models_are_set_listed_and_removed() {
         assert_eq!(get(&served, list).await.json()["items"], json!([]));
     }
     assert_eq!(served.world.test.as_superuser("select count(*) from identity_audience"), Ok("0".to_owned()));
+}
+
+#[tokio::test]
+async fn the_routes_of_a_pool_are_set_whole_and_closed_by_setting_none() {
+    let Some(served) = Served::start().await else { return };
+    let path = "/pools/main/routes";
+    let none = json!({ "allow": [], "registries": [] });
+    assert_eq!(get(&served, path).await.json(), none);
+    let route = |path: &str, metering: &str| {
+        json!({
+            "path": path, "methods": ["POST"], "permission": "inference", "metering": metering,
+            "dialect": "openai",
+        })
+    };
+    let mut speech = route("/v1/audio/*", "requests");
+    speech["upstream"] = json!("gpu");
+    let both = json!({ "allow": [speech, route("/v1/fim", "usage")], "registries": ["hf.co"] });
+    let set = put(&served, path, &both).await;
+    assert_eq!((set.status.as_u16(), set.json()), (200, both.clone()), "{}", set.text());
+    assert_eq!(get(&served, path).await.json(), both);
+    let first = json!({ "allow": [route("/v1/fim", "none")] });
+    assert_eq!(put(&served, path, &first).await.status, 200);
+    let kept = get(&served, path).await.json();
+    assert_eq!((&kept["allow"], &kept["registries"]), (&first["allow"], &json!([])));
+    let trail = get(&served, "/audit").await.json();
+    assert_eq!(trail["items"][0]["action"], "set_routes", "{trail}");
+    assert_eq!(trail["items"][0]["detail"]["allow"][0]["path"], "/v1/fim");
+
+    assert_eq!(put(&served, path, &json!({})).await.json(), none);
+    assert_eq!(get(&served, path).await.json(), none);
+    for method in [Method::GET, Method::PUT] {
+        assert_eq!(send(&served, method, "/pools/nowhere/routes", &json!({})).await.status, 404);
+    }
 }
 
 #[tokio::test]

@@ -46,6 +46,11 @@ impl Sent {
         text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
     }
 
+    /// What was chosen of a group of boxes.
+    pub(super) fn chosen(&self, name: &str) -> Vec<&str> {
+        self.0.iter().filter(|(of, _)| of == name).map(|(_, value)| value.as_str()).collect()
+    }
+
     async fn read(request: Request, app: &App) -> Result<Self, Failure> {
         check_origin(request.headers(), app)?;
         let form = Form::<Vec<(String, String)>>::from_request(request, app).await;
@@ -106,6 +111,8 @@ pub(super) enum Kind {
     Secret,
     /// Values, and what they are called.
     Choice(Vec<(String, String)>),
+    /// As many of them as one likes; the field's value has those that are chosen, with commas between.
+    Boxes(Vec<(&'static str, &'static str)>),
 }
 
 #[derive(Template)]
@@ -139,8 +146,12 @@ impl Field {
         Self::new(Kind::Text, name, label, hint, value)
     }
 
-    /// The attributes by which a reader is told of the hint and the error. They hold nothing that anybody sent.
-    fn aria(&self) -> String {
+    fn is_chosen(&self, value: &str) -> bool {
+        self.value.split(',').any(|chosen| chosen == value)
+    }
+
+    /// The attribute by which a reader is told of the hint and the error. It holds nothing that anybody sent.
+    fn described(&self) -> String {
         let mut ids = Vec::new();
         if !self.hint.is_empty() {
             ids.push(format!("{}-hint", self.name));
@@ -148,10 +159,12 @@ impl Field {
         if self.error.is_some() {
             ids.push(format!("{}-error", self.name));
         }
-        let described =
-            if ids.is_empty() { String::new() } else { format!(" aria-describedby=\"{}\"", ids.join(" ")) };
+        if ids.is_empty() { String::new() } else { format!(" aria-describedby=\"{}\"", ids.join(" ")) }
+    }
+
+    fn aria(&self) -> String {
         let invalid = if self.error.is_some() { " aria-invalid=\"true\"" } else { "" };
-        format!("{described}{invalid}")
+        format!("{}{invalid}", self.described())
     }
 }
 

@@ -70,7 +70,7 @@ impl LimitView {
     }
 }
 
-fn measure_text(word: Measure) -> &'static str {
+pub(super) fn measure_text(word: Measure) -> &'static str {
     match word {
         Measure::Requests => "requests",
         Measure::InputTokens => "input tokens",
@@ -79,7 +79,7 @@ fn measure_text(word: Measure) -> &'static str {
     }
 }
 
-fn counter_text(word: Counter) -> &'static str {
+pub(super) fn counter_text(word: Counter) -> &'static str {
     match word {
         Counter::Shared => "for all together",
         Counter::EachPrincipal => "for each user",
@@ -88,7 +88,7 @@ fn counter_text(word: Counter) -> &'static str {
     }
 }
 
-fn choices<W: Word>(text: fn(W) -> &'static str) -> Kind {
+pub(super) fn choices<W: Word>(text: fn(W) -> &'static str) -> Kind {
     Kind::Choice(W::ALL.iter().map(|word| (word.name().to_owned(), text(*word).to_owned())).collect())
 }
 

@@ -56,6 +56,7 @@ pub(crate) fn router() -> Router<App> {
         .route("/tenants/{tenant}/providers/{id}/remove", get(providers::ask_remove).post(providers::remove))
         .route("/tenants/{tenant}/keys", get(keys::list).post(keys::issue))
         .route("/tenants/{tenant}/keys/new", get(keys::new))
+        .route("/tenants/{tenant}/keys/{id}/rotate", get(keys::ask_rotate).post(keys::rotate))
         .route("/tenants/{tenant}/keys/{id}/revoke", get(keys::ask_revoke).post(keys::revoke))
         .route("/tenants/{tenant}/limits", get(limits::list).post(limits::create))
         .route("/tenants/{tenant}/limits/new", get(limits::new))

@@ -229,6 +229,7 @@ pub(super) async fn create(
             quota_store: sent.text("quota_store").parse().map_err(|error| wrong("quota_store", &error))?,
             on_quota_outage: QuotaOutage::Deny,
             durability: Durability::Strict,
+            did: None,
         };
         let pool = sent.text("pool").parse().map_err(|error| wrong("pool", &error))?;
         Ok((tenant, pool))
@@ -291,6 +292,8 @@ pub(super) async fn update(
         name: Some(sent.text("name")),
         on_quota_outage: QuotaOutage::from_name(&sent.text("on_quota_outage")),
         durability: Durability::from_name(&sent.text("durability")),
+        // Set by the API alone.
+        did: None,
     };
     match update_tenant(&app.db, &session.actor(), &id, &change).await {
         Ok(_) => Ok(see(&format!("/tenants/{id}"))),

@@ -32,33 +32,38 @@ pub(crate) async fn tenants(
     pool: &PoolId,
 ) -> Result<Vec<Row<v1::Tenant>>, DbError> {
     let rows = sqlx::query!(
-        "select tenant_id, name, quota_store_id, on_quota_outage, durability, version from tenant
+        "select tenant_id, name, quota_store_id, on_quota_outage, durability, did_policy, version from tenant
          where tenant_id in (select tenant_id from pool_membership where pool_id = $1 and until is null)",
         pool.as_str()
     )
     .fetch_all(connection)
     .await?;
 
-    let rows = rows.into_iter().map(|row| Row {
-        name: ResourceName::global(ResourceKind::Tenant, row.tenant_id.as_str()),
-        version: row.version.unsigned_abs(),
-        message: v1::Tenant {
-            id: row.tenant_id,
-            name: row.name,
-            quota_store: row.quota_store_id,
-            on_quota_outage: match row.on_quota_outage.as_str() {
-                "allow" => v1::QuotaOutage::Allow,
-                _ => v1::QuotaOutage::Deny,
-            }
-            .into(),
-            durability: match row.durability.as_str() {
-                "relaxed" => v1::Durability::Relaxed,
-                _ => v1::Durability::Strict,
-            }
-            .into(),
-        },
+    let rows = rows.into_iter().map(|row| {
+        let did = row.did_policy.map(serde_json::from_value).transpose();
+        let did = did.map_err(|_| DbError::corrupt("tenant", &row.tenant_id))?;
+        Ok(Row {
+            name: ResourceName::global(ResourceKind::Tenant, row.tenant_id.as_str()),
+            version: row.version.unsigned_abs(),
+            message: v1::Tenant {
+                did,
+                id: row.tenant_id,
+                name: row.name,
+                quota_store: row.quota_store_id,
+                on_quota_outage: match row.on_quota_outage.as_str() {
+                    "allow" => v1::QuotaOutage::Allow,
+                    _ => v1::QuotaOutage::Deny,
+                }
+                .into(),
+                durability: match row.durability.as_str() {
+                    "relaxed" => v1::Durability::Relaxed,
+                    _ => v1::Durability::Strict,
+                }
+                .into(),
+            },
+        })
     });
-    Ok(rows.collect())
+    rows.collect()
 }
 
 /// A store with its address as it is kept: sealed.
@@ -266,6 +271,37 @@ pub(crate) async fn access_rules(
         },
     });
     Ok(rows.collect())
+}
+
+/// `None` for a pool that opens none: an agent that knows nothing of them serves it too.
+pub(crate) async fn routes(
+    connection: &mut PgConnection,
+    pool: &PoolId,
+) -> Result<Option<Row<v1::Routes>>, DbError> {
+    let head = sqlx::query!("select registries, version from pool_routes where pool_id = $1", pool.as_str())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(head) = head else { return Ok(None) };
+    let rows = sqlx::query!(
+        "select path, methods, permission, metering, dialect, upstream from allowed_route
+         where pool_id = $1 order by position",
+        pool.as_str()
+    )
+    .fetch_all(connection)
+    .await?;
+    let allow = rows.into_iter().map(|row| v1::AllowedRoute {
+        path: row.path,
+        methods: row.methods,
+        permission: number(v1::Permission::from_str_name, "PERMISSION_", &row.permission),
+        metering: number(v1::Metering::from_str_name, "METERING_", &row.metering),
+        dialect: number(v1::Dialect::from_str_name, "DIALECT_", &row.dialect),
+        upstream: row.upstream.unwrap_or_default(),
+    });
+    Ok(Some(Row {
+        name: ResourceName::global(ResourceKind::Routes, "routes"),
+        version: head.version.unsigned_abs(),
+        message: v1::Routes { allow: allow.collect(), registries: head.registries },
+    }))
 }
 
 /// The wire's number for a word of a column, whose check allows no others: `total_tokens` is `MEASURE_TOTAL_TOKENS`.

@@ -7,7 +7,7 @@ use crate::domain::{
 };
 use attach_proto::{
     bundle::{Counter, Limit, LimitScope, Measure},
-    id::{LimitId, TenantId},
+    id::{KeyId, LimitId, TenantId},
 };
 use sqlx::PgConnection;
 use std::time::Duration;
@@ -138,4 +138,20 @@ pub(crate) async fn remove(
     .execute(connection)
     .await?;
     Ok(removed.rows_affected() > 0)
+}
+
+/// Those that are for this key and no other; their ids.
+pub(crate) async fn remove_those_of_key(
+    connection: &mut PgConnection,
+    tenant: &TenantId,
+    key: &KeyId,
+) -> Result<Vec<String>, DbError> {
+    let removed = sqlx::query_scalar!(
+        "delete from usage_limit where tenant_id = $1 and keys = array[$2::text] returning id",
+        tenant.as_str(),
+        key.as_str()
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(removed)
 }

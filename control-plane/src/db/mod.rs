@@ -21,6 +21,7 @@ pub(crate) mod models;
 pub(crate) mod operator_tokens;
 pub(crate) mod pools;
 pub(crate) mod quota_stores;
+pub(crate) mod routes;
 mod serving_role;
 pub(crate) mod sign_in;
 pub(crate) mod tenants;

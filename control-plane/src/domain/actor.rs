@@ -1,6 +1,6 @@
 //! Who does something, as the audit trail names them.
 
-use super::sign_in::SecretText;
+use super::{key_scope::HandOut, sign_in::SecretText};
 use attach_proto::id::AgentId;
 
 /// Tells the few sessions of an operator apart.
@@ -31,6 +31,14 @@ impl Actor {
 
     pub(crate) fn command_line() -> Self {
         Self::Operator { name: "command line".to_owned() }
+    }
+
+    /// What it may give to others by a key.
+    pub(crate) fn may_hand_out(&self) -> HandOut {
+        match self {
+            Self::Operator { .. } => HandOut::Anything,
+            Self::Agent(_) | Self::System => HandOut::NOTHING,
+        }
     }
 
     pub(crate) fn kind(&self) -> &'static str {

@@ -1,24 +1,16 @@
-//! API keys: their form, and what is kept of them.
-//!
-//! A key is `atk_` + id (16 characters) + `_` + secret (43) + checksum (6), all base62. The secret is 256 random bits; the
-//! checksum lets a scanner tell a key from noise without asking anybody. What is kept is the SHA-256 of the whole text:
-//! of 256 random bits that is as good as a slow hash, and the gateway needs it at each request.
+//! API keys, and what is kept of them: of the text that a caller sends ([`key_text`]) the SHA-256. Of 256 random bits that
+//! is as good as a slow hash, and the gateway needs it at each request.
 
-use super::secret::{self, NoRandomness, random_text};
+use super::{
+    key_scope::KeyScope,
+    secret::{self, NoRandomness, random_text},
+};
 use attach_proto::{
-    base62::{self, is_base62},
-    id::KeyId,
+    id::{KeyId, ModelName},
+    key_text,
 };
 use jiff::Timestamp;
 use std::fmt;
-
-pub const PREFIX: &str = "atk_";
-
-/// Enough that no two keys ever meet: 16 base62 characters are 95 bits.
-const ID_CHARACTERS: usize = 16;
-
-/// 43 base62 characters are 256 bits.
-const SECRET_CHARACTERS: usize = 43;
 
 /// What is kept of a key.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,9 +20,24 @@ pub struct ApiKey {
     /// Whom usage is recorded for.
     pub owner: String,
     pub groups: Vec<String>,
+    /// At least one.
+    pub scopes: Vec<KeyScope>,
+    /// Empty: all that the access rules grant.
+    pub models: Vec<ModelName>,
     pub expires_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub revoked_at: Option<Timestamp>,
+    /// Until when the secret before was good, or is: of a key that was rotated with overlap.
+    pub previous_until: Option<Timestamp>,
+    /// To the minute; `None` when it never was.
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl ApiKey {
+    /// Until when it has two secrets.
+    pub fn overlap(&self, now: Timestamp) -> Option<Timestamp> {
+        self.previous_until.filter(|until| *until > now)
+    }
 }
 
 /// A key as its holder sends it. Shown once, when it is made; no log shows it.
@@ -40,13 +47,15 @@ pub struct KeyText(String);
 impl KeyText {
     /// A new key, and its id.
     pub(crate) fn generate() -> Result<(KeyId, Self), NoRandomness> {
-        let id = random_text(ID_CHARACTERS)?;
-        let secret = random_text(SECRET_CHARACTERS)?;
-        let mut text = format!("{PREFIX}{id}_{secret}");
-        text.push_str(&base62::checksum(&text));
         // Base62 characters are all allowed in an id.
-        let id = id.parse().map_err(|_| NoRandomness)?;
-        Ok((id, Self(text)))
+        let id = random_text(key_text::ID_CHARACTERS)?.parse().map_err(|_| NoRandomness)?;
+        let text = Self::of(&id)?;
+        Ok((id, text))
+    }
+
+    /// A new secret for a key.
+    pub(crate) fn of(id: &KeyId) -> Result<Self, NoRandomness> {
+        Ok(Self(key_text::write(id.as_str(), &random_text(key_text::SECRET_CHARACTERS)?)))
     }
 
     pub fn as_str(&self) -> &str {
@@ -64,37 +73,20 @@ impl fmt::Debug for KeyText {
     }
 }
 
-/// Whether a text has the form of a key, its checksum included.
-pub fn has_form(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix(PREFIX) else { return false };
-    let Some((id, tail)) = rest.split_once('_') else { return false };
-    id.len() == ID_CHARACTERS
-        && tail.len() == SECRET_CHARACTERS + base62::CHECKSUM_CHARACTERS
-        && is_base62(id)
-        && is_base62(tail)
-        && base62::without_checksum(text).is_some()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_new_key_has_its_form_and_one_changed_character_does_not() {
+    fn a_new_key_has_its_form_and_a_new_secret_keeps_its_id() {
         for _ in 0..200 {
             let (id, key) = KeyText::generate().unwrap();
-            let text = key.as_str();
-            assert!(has_form(text), "{text}");
-            assert_eq!(text.len(), 4 + 16 + 1 + 43 + 6);
-            assert!(text.starts_with(&format!("atk_{id}_")));
-            for at in [4, 30, text.len() - 1] {
-                let mut changed = text.to_owned().into_bytes();
-                changed[at] = if changed[at] == b'x' { b'y' } else { b'x' };
-                assert!(!has_form(&String::from_utf8(changed).unwrap()), "{text} at {at}");
+            let rotated = KeyText::of(&id).unwrap();
+            assert_ne!(key, rotated);
+            for text in [key.as_str(), rotated.as_str()] {
+                assert!(key_text::has_form(text.as_bytes()), "{text}");
+                assert!(text.starts_with(&format!("atk_{id}_")), "{text}");
             }
-        }
-        for other in ["", "atk_", "sk-test-0123456789", "atk_é_", "atk_0123456789abcdef_tooshort"] {
-            assert!(!has_form(other), "{other}");
         }
     }
 

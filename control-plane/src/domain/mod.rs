@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod api_key;
 pub mod fleet;
+pub mod key_scope;
 pub mod page;
 pub mod secret;
 pub mod sign_in;

@@ -2,6 +2,7 @@
 
 use attach_proto::{
     bundle::{Durability, QuotaOutage, Tenant},
+    did::DidPolicy,
     id::{PoolId, QuotaStoreId, TenantId},
 };
 use jiff::Timestamp;
@@ -20,6 +21,8 @@ pub struct TenantChange {
     pub name: Option<String>,
     pub on_quota_outage: Option<QuotaOutage>,
     pub durability: Option<Durability>,
+    /// `Some(None)`: no DID calls any more.
+    pub did: Option<Option<DidPolicy>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,10 @@
 //! Closed sets of values, each with one name: in the database, in the API, in the console's forms.
 
-use attach_proto::bundle::{Counter, Durability, Measure, Permission, QuotaOutage};
+use super::key_scope::KeyScope;
+use attach_proto::{
+    bundle::{Counter, Durability, Measure, Permission, QuotaOutage},
+    route::{Dialect, Metering},
+};
 
 pub trait Word: Copy + PartialEq + 'static {
     const ALL: &'static [Self];
@@ -40,5 +44,8 @@ words! {
     }
     QuotaOutage { Deny = "deny", Allow = "allow" }
     Durability { Strict = "strict", Relaxed = "relaxed" }
+    Metering { None = "none", Requests = "requests", Usage = "usage" }
+    Dialect { Ollama = "ollama", OpenAi = "openai", Anthropic = "anthropic" }
+    KeyScope { Inference = "inference", Read = "read", Admin = "admin", ActAs = "act_as" }
     Permission { Inference = "inference", Read = "read", Admin = "admin" }
 }

@@ -9,8 +9,9 @@ use crate::{
         word::Word,
     },
 };
-use attach_proto::id::TenantId;
+use attach_proto::{did::DidPolicy, id::TenantId, v1};
 use serde_json::json;
+use sqlx::PgConnection;
 
 /// The tenant as it is then.
 pub async fn update_tenant(
@@ -24,6 +25,9 @@ pub async fn update_tenant(
     if !tenants::update(tx.connection(), tenant, change, version).await.map_err(refused)? {
         return Err(OpError::NotFound("tenant"));
     }
+    if let Some(Some(policy)) = &change.did {
+        check_dids(tx.connection(), tenant, policy).await?;
+    }
     pools::touch_those_of(tx.connection(), tenant, version).await?;
     let record = tenants::find(tx.connection(), tenant).await?.ok_or(OpError::NotFound("tenant"))?;
     let entry = audit::Entry {
@@ -35,11 +39,26 @@ pub async fn update_tenant(
             "name": change.name,
             "on_quota_outage": change.on_quota_outage.map(Word::name),
             "durability": change.durability.map(Word::name),
+            "did": change.did.as_ref().map(|policy| policy.as_ref().map(v1::DidPolicy::from)),
         }),
     };
     audit::append(tx.connection(), entry).await?;
     tx.commit().await?;
     Ok(record)
+}
+
+/// The head of the configuration is locked by now, so nobody else sets one meanwhile.
+async fn check_dids(
+    connection: &mut PgConnection,
+    tenant: &TenantId,
+    policy: &DidPolicy,
+) -> Result<(), OpError> {
+    let others = tenants::did_policies_beside(connection, tenant, &policy.audiences).await?;
+    if others.iter().any(|other| policy.overlaps(other)) {
+        let problem = "lets a DID call that may call for another tenant by the same audience";
+        return Err(OpError::Invalid { field: "did", problem });
+    }
+    Ok(())
 }
 
 fn refused(error: DbError) -> OpError {

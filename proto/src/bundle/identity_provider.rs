@@ -44,7 +44,7 @@ impl IdentityProvider {
     pub const DEFAULT_TOKEN_TYPES: [TokenType; 2] = [TokenType::AtJwt, TokenType::Jwt];
 }
 
-/// Asymmetric JWS algorithms (RFC 7518 section 3.1, RFC 8037). `none` and HMAC have no place in a gateway that
+/// Asymmetric JWS algorithms (RFC 7518 section 3.1, RFC 8037, RFC 8812). `none` and HMAC have no place in a gateway that
 /// holds only public keys, so they cannot even be written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Algorithm {
@@ -58,9 +58,11 @@ pub enum Algorithm {
     Es384,
     Es512,
     EdDsa,
+    Es256K,
 }
 
 impl Algorithm {
+    /// Those that an identity provider may sign with. ES256K is of DIDs alone.
     pub const ALL: [Self; 10] = [
         Self::Rs256,
         Self::Rs384,
@@ -87,12 +89,13 @@ impl Algorithm {
             Self::Es384 => "ES384",
             Self::Es512 => "ES512",
             Self::EdDsa => "EdDSA",
+            Self::Es256K => "ES256K",
         }
     }
 
     /// Exact: `rs256` is no algorithm (RFC 7515 section 4.1.1, names are case-sensitive).
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+        Self::ALL.into_iter().chain([Self::Es256K]).find(|algorithm| algorithm.name() == name)
     }
 }
 

@@ -8,7 +8,11 @@ pub use api_key::{ApiKey, PreviousSecret};
 pub use claim_path::{ClaimPath, JsonPointer};
 pub use identity_provider::{Algorithm, ClaimMapping, IdentityProvider, Proof, RequiredClaim, TokenType};
 
-use crate::id::{AccessRuleId, KeyId, LimitId, ModelName, QuotaStoreId, Revision, TenantId, UpstreamId};
+use crate::{
+    did::DidPolicy,
+    id::{AccessRuleId, KeyId, LimitId, ModelName, QuotaStoreId, Revision, TenantId, UpstreamId},
+    route::{Dialect, Metering, PathPattern, RouteMethod},
+};
 use std::time::Duration;
 use url::Url;
 
@@ -23,6 +27,7 @@ pub struct Bundle {
     pub limits: Vec<Limit>,
     pub access_rules: Vec<AccessRule>,
     pub upstreams: Vec<Upstream>,
+    pub routes: Routes,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +37,8 @@ pub struct Tenant {
     pub quota_store: QuotaStoreId,
     pub on_quota_outage: QuotaOutage,
     pub durability: Durability,
+    /// `None`: no DID may call.
+    pub did: Option<DidPolicy>,
 }
 
 impl Tenant {
@@ -154,6 +161,26 @@ impl Permission {
             Self::Admin => "admin",
         }
     }
+}
+
+/// What is let through beside the gateway's own table.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Routes {
+    /// None of them is in the table, none is never let through, and no two have a path and a method in common.
+    pub allow: Vec<AllowedRoute>,
+    /// Host names, with their port where they have one, in lower case.
+    pub registries: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct AllowedRoute {
+    pub path: PathPattern,
+    /// At least one.
+    pub methods: Vec<RouteMethod>,
+    pub permission: Permission,
+    pub metering: Metering,
+    pub dialect: Dialect,
+    pub upstream: Option<UpstreamId>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

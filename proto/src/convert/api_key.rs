@@ -52,7 +52,7 @@ fn read_scopes(scopes: &[String]) -> Result<(Vec<Permission>, bool), Invalid> {
     for (index, scope) in scopes.iter().enumerate().filter(|(_, scope)| *scope != ACT_AS) {
         let known = [Permission::Inference, Permission::Read, Permission::Admin];
         let permission = known.into_iter().find(|known| known.name() == scope).ok_or_else(|| {
-            let problem = format!("{scope:?} is not one of inference, read, admin, {ACT_AS}");
+            let problem = format!("must be one of inference, read, admin, {ACT_AS}");
             Invalid::new(format!("scopes[{index}]"), problem)
         })?;
         permissions.push(permission);

@@ -3,7 +3,7 @@
 use super::{
     Invalid, address,
     api_key::{self, api_key},
-    each, id,
+    did_policy, each, id,
     identity_provider::{check_audiences, identity_provider},
     ids, known, positive_duration,
 };
@@ -38,6 +38,7 @@ pub(super) fn convert(wire: v1::Bundle) -> Result<Bundle, Invalid> {
         limits,
         access_rules,
         upstreams,
+        routes,
     } = wire;
     let bundle = Bundle {
         revision: Revision(revision),
@@ -49,15 +50,17 @@ pub(super) fn convert(wire: v1::Bundle) -> Result<Bundle, Invalid> {
         limits: each(limits, "limits", limit)?,
         access_rules: each(access_rules, "access_rules", access_rule)?,
         upstreams: each(upstreams, "upstreams", upstream)?,
+        routes: super::routes::convert(routes.unwrap_or_default()).map_err(|error| error.below("routes"))?,
     };
     check_unique(&bundle)?;
     check_references(&bundle)?;
     check_audiences(&bundle)?;
+    did_policy::check_disjoint(&bundle.tenants)?;
     Ok(bundle)
 }
 
 pub(super) fn tenant(wire: v1::Tenant) -> Result<Tenant, Invalid> {
-    let v1::Tenant { id: tenant_id, name, quota_store, on_quota_outage, durability } = wire;
+    let v1::Tenant { id: tenant_id, name, quota_store, on_quota_outage, durability, did } = wire;
     Ok(Tenant {
         id: id(&tenant_id, "id")?,
         name: if name.is_empty() { tenant_id } else { name },
@@ -70,6 +73,7 @@ pub(super) fn tenant(wire: v1::Tenant) -> Result<Tenant, Invalid> {
             v1::Durability::Unspecified | v1::Durability::Strict => Durability::Strict,
             v1::Durability::Relaxed => Durability::Relaxed,
         },
+        did: did.map(did_policy::convert).transpose().map_err(|error| error.below("did"))?,
     })
 }
 
@@ -160,15 +164,10 @@ pub(super) fn access_rule(wire: v1::AccessRule) -> Result<AccessRule, Invalid> {
     if permissions.is_empty() {
         return Err(Invalid::new("permissions", "needs at least one, for example PERMISSION_INFERENCE"));
     }
-    let permissions = permissions.into_iter().enumerate().map(|(index, value)| {
-        let field = format!("permissions[{index}]");
-        match known(value, &field)? {
-            v1::Permission::Unspecified => Err(Invalid::new(field, "is not specified")),
-            v1::Permission::Inference => Ok(Permission::Inference),
-            v1::Permission::Read => Ok(Permission::Read),
-            v1::Permission::Admin => Ok(Permission::Admin),
-        }
-    });
+    let permissions = permissions
+        .into_iter()
+        .enumerate()
+        .map(|(index, value)| permission(value, &format!("permissions[{index}]")));
     Ok(AccessRule {
         id: id(&rule_id, "id")?,
         tenant: id(&tenant, "tenant")?,
@@ -179,6 +178,15 @@ pub(super) fn access_rule(wire: v1::AccessRule) -> Result<AccessRule, Invalid> {
         models: ids(&models, "models")?,
         permissions: permissions.collect::<Result<_, _>>()?,
     })
+}
+
+pub(super) fn permission(value: i32, field: &str) -> Result<Permission, Invalid> {
+    match known(value, field)? {
+        v1::Permission::Unspecified => Err(Invalid::new(field, "is not specified")),
+        v1::Permission::Inference => Ok(Permission::Inference),
+        v1::Permission::Read => Ok(Permission::Read),
+        v1::Permission::Admin => Ok(Permission::Admin),
+    }
 }
 
 fn upstream(wire: v1::Upstream) -> Result<Upstream, Invalid> {

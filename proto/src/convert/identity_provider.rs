@@ -8,7 +8,7 @@ use crate::{
 use std::collections::HashMap;
 
 /// Of an issuer and of an audience. Both stand in keys of the control plane's database, which have 2,704 bytes.
-const MAX_URL_BYTES: usize = 1_024;
+pub(super) const MAX_URL_BYTES: usize = 1_024;
 
 /// A set of 100 keys, which is as many as are read, has 60 KiB; with their certificates, 600.
 const MAX_JWKS_BYTES: usize = 1 << 20;
@@ -96,7 +96,7 @@ pub(super) fn identity_provider(wire: v1::IdentityProvider) -> Result<IdentityPr
 }
 
 fn algorithm((index, name): (usize, &String)) -> Result<Algorithm, Invalid> {
-    Algorithm::from_name(name).ok_or_else(|| {
+    Algorithm::from_name(name).filter(|known| Algorithm::ALL.contains(known)).ok_or_else(|| {
         let known: Vec<_> = Algorithm::ALL.iter().map(|known| known.name()).collect();
         Invalid::new(format!("algorithms[{index}]"), format!("{name:?} is not one of {}", known.join(", ")))
     })

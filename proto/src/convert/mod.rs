@@ -4,8 +4,10 @@
 
 mod api_key;
 mod bundle;
+mod did_policy;
 mod identity_product;
 mod identity_provider;
+mod routes;
 mod usage;
 
 use crate::{bundle::Bundle, id::InvalidId, usage::UsageEvent};
@@ -145,6 +147,22 @@ alone! {
     bundle::model: Model,
     bundle::limit: Limit,
     bundle::access_rule: AccessRule,
+}
+
+impl TryFrom<crate::v1::DidPolicy> for crate::did::DidPolicy {
+    type Error = Invalid;
+
+    fn try_from(wire: crate::v1::DidPolicy) -> Result<Self, Invalid> {
+        did_policy::convert(wire)
+    }
+}
+
+impl TryFrom<crate::v1::Routes> for crate::bundle::Routes {
+    type Error = Invalid;
+
+    fn try_from(wire: crate::v1::Routes) -> Result<Self, Invalid> {
+        routes::convert(wire)
+    }
 }
 
 impl TryFrom<crate::v1::UsageEvent> for UsageEvent {

@@ -2,9 +2,14 @@
 //! faults of that number.
 
 mod algorithms;
+mod applications;
+mod did_documents;
+mod did_messages;
+mod did_tokens;
 mod identities;
 mod issuer;
 mod key_policy;
+mod keys;
 mod mint;
 mod outages;
 mod policy;
@@ -14,9 +19,15 @@ mod tokens;
 mod vectors;
 
 use super::{
-    Identifier, IdentityFault, Issuers, Principal, issuer_keys::Source, key_file::KeyFile, pace::Pace,
+    Identifier, IdentityFault, Issuers, Principal, UsedProofs, issuer_keys::Source, key_file::KeyFile,
+    pace::Pace,
 };
-use crate::{clock::Clock, dial::tls_config, snapshot::Snapshot};
+use crate::{
+    clock::Clock,
+    dial::{Guard, tls_config},
+    fetch::Fetcher,
+    snapshot::Snapshot,
+};
 use attach_proto::{
     bundle::{
         ApiKey, Bundle, Durability, IdentityProvider, Permission, QuotaOutage, QuotaStore, QuotaStoreKind,
@@ -99,8 +110,10 @@ fn bundle(revision: u64, providers: Vec<IdentityProvider>, keys: Vec<ApiKey>) ->
         quota_store: "local".parse().unwrap(),
         on_quota_outage: QuotaOutage::Deny,
         durability: Durability::Strict,
+        did: None,
     };
     let bundle = Bundle {
+        routes: attach_proto::bundle::Routes::default(),
         revision: Revision(revision),
         tenants: vec![tenant("acme"), tenant("globex")],
         quota_stores: vec![QuotaStore { id: "local".parse().unwrap(), kind: QuotaStoreKind::Local }],
@@ -133,11 +146,28 @@ impl World {
     }
 
     fn at(clock: Arc<AtomicI64>, snapshot: Snapshot, pace: Pace, state: TempDir) -> Self {
+        let fetcher = Fetcher::new(tls_config(), Guard::Operator);
+        Self::whole(clock, fetcher, snapshot, pace, state)
+    }
+
+    fn fetching(fetcher: Fetcher, snapshot: Snapshot, pace: Pace) -> Self {
+        let clock = Arc::new(AtomicI64::new(NOW * 1000));
+        Self::whole(clock, fetcher, snapshot, pace, tempfile::tempdir().unwrap())
+    }
+
+    fn whole(
+        clock: Arc<AtomicI64>,
+        fetcher: Fetcher,
+        snapshot: Snapshot,
+        pace: Pace,
+        state: TempDir,
+    ) -> Self {
         let manual = Clock::Manual(Arc::clone(&clock));
-        let issuers = Issuers::with_pace(Handle::current(), state.path(), manual.clone(), tls_config(), pace);
+        let issuers = Issuers::with_pace(Handle::current(), state.path(), manual.clone(), fetcher, pace);
         issuers.apply(&snapshot);
         let issuers = Arc::new(issuers);
-        let identifier = Identifier::new(Arc::clone(&issuers), manual);
+        let used = Arc::new(UsedProofs::new(manual.now()));
+        let identifier = Identifier::new(Arc::clone(&issuers), used, manual);
         Self { clock, issuers, identifier, snapshot, state }
     }
 
@@ -180,6 +210,10 @@ impl World {
     /// `ok`, or the code of the check that failed.
     async fn verdict(&self, token: &str) -> &'static str {
         self.bearer(token).await.map_or_else(|fault| fault.code(), |_| "ok")
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        Clock::Manual(Arc::clone(&self.clock)).now()
     }
 
     fn advance(&self, time: Duration) {

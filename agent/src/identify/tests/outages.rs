@@ -270,7 +270,8 @@ async fn requests_on_other_threads_are_served_by_a_control_runtime_of_its_own() 
     let (handle, stop, thread) = control.join().unwrap();
     let clock = Clock::Manual(Arc::new(AtomicI64::new(NOW * 1000)));
     let state = tempfile::tempdir().unwrap();
-    let issuers = Arc::new(Issuers::new(handle, state.path(), clock.clone(), tls_config()));
+    let fetcher = Fetcher::new(tls_config(), Guard::Operator);
+    let issuers = Arc::new(Issuers::new(handle, state.path(), clock.clone(), fetcher));
     let snapshot = Arc::new(one(&issuer));
     issuers.apply(&snapshot);
     let cores: Vec<_> = (0..2)
@@ -281,7 +282,8 @@ async fn requests_on_other_threads_are_served_by_a_control_runtime_of_its_own() 
             let token = key.token(&claims);
             tokio::task::spawn_blocking(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                let identifier = Identifier::new(issuers, clock);
+                let used = Arc::new(UsedProofs::new(clock.now()));
+                let identifier = Identifier::new(issuers, used, clock);
                 let mut headers = HeaderMap::new();
                 headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
                 runtime.block_on(identifier.identify(&headers, &snapshot)).unwrap().subject.clone()

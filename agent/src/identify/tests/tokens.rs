@@ -435,7 +435,9 @@ async fn t14_a_clock_that_is_off_by_less_than_the_skew_changes_no_verdict() {
     {
         desk.world.clock.store((NOW + offset) * 1000, Ordering::Relaxed);
         let world = &desk.world;
-        let fresh = Identifier::new(Arc::clone(&world.issuers), Clock::Manual(Arc::clone(&world.clock)));
+        let used = Arc::new(UsedProofs::new(world.now()));
+        let fresh =
+            Identifier::new(Arc::clone(&world.issuers), used, Clock::Manual(Arc::clone(&world.clock)));
         let mut headers = HeaderMap::new();
         headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
         let verdict = fresh.identify(&headers, &world.snapshot).await;

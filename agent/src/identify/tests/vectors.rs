@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::{fs, path::Path};
 
 /// `None`, loudly, where the vectors are not.
-fn vectors(file: &str) -> Option<Value> {
+pub(super) fn vectors(file: &str) -> Option<Value> {
     let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
     // Beside the repository; a linked working tree may lie one folder deeper.
     let places = ["../../shared", "../../../shared"].map(|place| crate_root.join(place));
@@ -23,7 +23,7 @@ fn vectors(file: &str) -> Option<Value> {
     Some(serde_json::from_slice(&bytes).unwrap())
 }
 
-fn cases(document: &Value) -> impl Iterator<Item = (&Value, &Value)> {
+pub(super) fn cases(document: &Value) -> impl Iterator<Item = (&Value, &Value)> {
     let groups = document["testGroups"].as_array().unwrap();
     groups.iter().flat_map(|group| group["tests"].as_array().unwrap().iter().map(move |test| (group, test)))
 }
@@ -138,7 +138,7 @@ fn jwk(group: &Value) -> Value {
     json!({"kty": "RSA", "n": b64(bytes(n)), "e": b64(bytes(e))})
 }
 
-fn bytes(hex: &Value) -> Vec<u8> {
+pub(super) fn bytes(hex: &Value) -> Vec<u8> {
     unhex(hex.as_str().unwrap())
 }
 

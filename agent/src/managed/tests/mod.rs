@@ -6,7 +6,11 @@ mod reporting;
 
 use super::*;
 use crate::{
-    dial::tls_config, enrolment::tests::FIRST_SECOND, identify::Issuers, snapshot::Snapshot,
+    dial::{Guard, tls_config},
+    enrolment::tests::FIRST_SECOND,
+    fetch::Fetcher,
+    identify::Issuers,
+    snapshot::Snapshot,
     usage::Destination,
 };
 use control_plane::{ControlPlane as Plane, Session};
@@ -41,7 +45,8 @@ impl World {
 
     fn looks(&self) -> Looks {
         let clock = Clock::Manual(Arc::clone(&self.time));
-        let issuers = Issuers::new(Handle::current(), self.state.path(), clock, tls_config());
+        let fetcher = Fetcher::new(tls_config(), Guard::Operator);
+        let issuers = Issuers::new(Handle::current(), self.state.path(), clock, fetcher);
         Looks { engine_tls: tls_config(), issuers: Arc::new(issuers) }
     }
 

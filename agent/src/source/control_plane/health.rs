@@ -2,7 +2,8 @@
 
 use super::heartbeat::HEARTBEAT_EVERY;
 use crate::{
-    fetch::{FetchError, fetch},
+    dial::Guard,
+    fetch::{FetchError, Fetcher},
     identify::{IssuerStatus, Issuers},
 };
 use attach_proto::v1;
@@ -67,10 +68,12 @@ impl Health {
     }
 
     pub(super) async fn look_after(self) {
+        // Engines are declared on their host.
+        let fetcher = Fetcher::new(Arc::clone(&self.looks.engine_tls), Guard::Operator);
         loop {
             let mut upstreams = Vec::with_capacity(self.upstreams.len());
             for upstream in &self.upstreams {
-                upstreams.push(look(upstream, &self.looks.engine_tls).await);
+                upstreams.push(look(upstream, &fetcher).await);
             }
             let issuers = self.looks.issuers.status_of(MAX_ISSUERS).into_iter().map(issuer).collect();
             self.seen.send_replace(Seen { upstreams, issuers });
@@ -93,20 +96,20 @@ fn issuer(status: IssuerStatus) -> v1::IssuerHealth {
     }
 }
 
-async fn look(upstream: &v1::Upstream, tls: &Arc<ClientConfig>) -> v1::UpstreamHealth {
-    let (models, problem) = match models(upstream, tls).await {
+async fn look(upstream: &v1::Upstream, fetcher: &Fetcher) -> v1::UpstreamHealth {
+    let (models, problem) = match models(upstream, fetcher).await {
         Ok(models) => (models, String::new()),
         Err(problem) => (Vec::new(), problem),
     };
     v1::UpstreamHealth { upstream: upstream.id.clone(), models, problem }
 }
 
-async fn models(upstream: &v1::Upstream, tls: &Arc<ClientConfig>) -> Result<Vec<String>, String> {
+async fn models(upstream: &v1::Upstream, fetcher: &Fetcher) -> Result<Vec<String>, String> {
     let mut problem = String::new();
     for list in LISTS {
         let url = format!("{}/{list}", upstream.url.trim_end_matches('/'));
         let url = Url::parse(&url).map_err(|error| error.to_string())?;
-        match fetch(&url, tls).await {
+        match fetcher.fetch(&url).await {
             Ok(body) => return names(&body).ok_or_else(|| format!("{url}: is no list of models")),
             // The other list is another engine's.
             Err(error @ FetchError::Status(StatusCode::NOT_FOUND)) => problem = format!("{url}: {error}"),

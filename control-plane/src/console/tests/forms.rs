@@ -36,13 +36,39 @@ async fn from_nothing_to_a_tenant_with_a_key_and_a_limit() {
         .await;
     assert!(limits.contains("groups staff"));
 
-    let key =
-        browser.send("/tenants/initech/keys", &[("name", "CI"), ("owner", "alice"), ("days", "30")]).await;
-    let text = key.text();
+    let key = [
+        ("name", "CI"),
+        ("owner", "alice"),
+        ("days", "30"),
+        ("scopes", "inference"),
+        ("scopes", "act_as"),
+        ("models", "llama3"),
+        ("amount", "1,000"),
+        ("measure", "requests"),
+        ("window", "86400"),
+        ("counter", "each_principal"),
+    ];
+    let text = browser.send("/tenants/initech/keys", &key).await.text();
     let secret = text.split("atk_").nth(1).unwrap().split('<').next().unwrap();
     let keys = browser.page("/tenants/initech/keys").await;
     assert!(keys.contains("CI") && keys.contains("good until 2026-12-21") && !keys.contains(secret));
+    assert!(keys.contains("ask models, name its users; only") && keys.contains("not yet"), "{keys}");
     let id = secret.split('_').next().unwrap();
+    let limits = browser.page("/tenants/initech/limits").await;
+    assert!(
+        limits.contains(&format!("keys {id}")) && limits.contains("1,000") && limits.contains("1 day"),
+        "{limits}"
+    );
+
+    let rotate = format!("/tenants/initech/keys/{id}/rotate");
+    assert!(browser.page(&rotate).await.contains("A new secret for “CI”"));
+    let rotated = browser.send(&rotate, &[("overlap", "86400")]).await.text();
+    assert!(rotated.contains(&format!("atk_{id}_")) && !rotated.contains(secret), "{rotated}");
+    assert!(rotated.contains("good until 2026-11-22 12:00"), "{rotated}");
+    assert!(browser.page("/tenants/initech/keys").await.contains("two secrets until 2026-11-22 12:00"));
+    let again = browser.page(&rotate).await;
+    assert!(again.contains("a third ends both") && !again.contains("86400"), "{again}");
+    assert!(browser.refused(&rotate, &[("overlap", "86400")]).await.contains("overlap-error"));
     let ask = browser.page(&format!("/tenants/initech/keys/{id}/revoke")).await;
     assert!(ask.contains("Revoke “CI”?"));
     assert!(browser.done(&format!("/tenants/initech/keys/{id}/revoke"), &[]).await.contains("revoked 2026-"));
@@ -52,9 +78,16 @@ async fn from_nothing_to_a_tenant_with_a_key_and_a_limit() {
     let settings = [("name", "Initech Inc"), ("on_quota_outage", "allow"), ("durability", "relaxed")];
     assert!(browser.done("/tenants/initech/edit", &settings).await.contains("Initech Inc"));
     let trail = browser.page("/audit").await;
-    for action in
-        ["create pool", "create tenant", "set limit", "issue key", "revoke key", "remove limit", "sign in"]
-    {
+    for action in [
+        "create pool",
+        "create tenant",
+        "set limit",
+        "issue key",
+        "rotate key",
+        "revoke key",
+        "remove limit",
+        "sign in",
+    ] {
         assert!(trail.contains(action), "{action}");
     }
     assert!(!trail.contains(secret));
@@ -83,7 +116,7 @@ async fn a_form_with_a_mistake_comes_back_as_it_was_with_what_is_wrong_beside_th
         ("/tenants/acme/limits", &limit("5", "0", "a"), "window"),
         ("/tenants/acme/limits", &limit("5", "60", "a b"), "id"),
         ("/tenants/acme/providers", &provider, "issuer"),
-        ("/tenants/acme/keys", &[("name", ""), ("owner", "keep me")], "name"),
+        ("/tenants/acme/keys", &[("name", ""), ("owner", "keep me"), ("scopes", "read")], "name"),
         ("/tenants/acme/edit", &[("name", "")], "name"),
         ("/pools", &pool, "id"),
         ("/pools", &[("id", "main"), ("name", "again")], "id"),

@@ -34,7 +34,9 @@ async fn nothing_of_one_tenant_is_on_any_page_of_the_other() {
     let Some(served) = Served::start().await else { return };
     let browser = Browser::signed_in(&served).await;
     served.with_usage("globex", "canary", 1_000);
-    browser.send("/tenants/globex/keys", &[("name", "canary"), ("owner", "canary")]).await;
+    browser
+        .send("/tenants/globex/keys", &[("name", "canary"), ("owner", "canary"), ("scopes", "read")])
+        .await;
     let limit =
         [("id", "canary"), ("amount", "5"), ("measure", "requests"), ("window", "60"), ("counter", "shared")];
     browser.done("/tenants/globex/limits", &limit).await;
@@ -61,6 +63,7 @@ async fn nothing_of_one_tenant_is_on_any_page_of_the_other() {
         "providers/canary",
         "providers/canary/remove",
         "keys/canary/revoke",
+        "keys/canary/rotate",
     ] {
         assert_eq!(browser.client().get(&format!("/tenants/acme/{path}")).await.status, 404, "{path}");
         assert_eq!(browser.send(&format!("/tenants/acme/{path}"), &limit).await.status, 404, "{path}");
@@ -74,7 +77,12 @@ async fn whatever_somebody_writes_stays_text() {
     let Some(served) = Served::start().await else { return };
     let browser = Browser::signed_in(&served).await;
     browser.done("/tenants/acme/edit", &[("name", EVIL)]).await;
-    browser.send("/tenants/acme/keys", &[("name", EVIL), ("owner", EVIL), ("groups", EVIL)]).await;
+    browser
+        .send(
+            "/tenants/acme/keys",
+            &[("name", EVIL), ("owner", EVIL), ("groups", EVIL), ("scopes", "read"), ("models", "<script>")],
+        )
+        .await;
     browser.done("/pools", &[("id", "evil"), ("name", EVIL)]).await;
     let limit = [
         ("id", "evil"),
@@ -121,6 +129,7 @@ async fn whatever_somebody_writes_stays_text() {
         "/audit",
         "/tenants/acme/usage?span=<script>",
         &format!("/tenants/acme/keys/{key}/revoke"),
+        &format!("/tenants/acme/keys/{key}/rotate"),
         "/sign-in/%3Cscript%3E",
     ] {
         pages.push((path.to_owned(), browser.page(&path.replace('<', "%3C").replace('>', "%3E")).await));

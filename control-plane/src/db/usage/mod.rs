@@ -2,9 +2,11 @@
 
 mod events;
 mod hours;
+mod keys;
 
 pub(crate) use events::{Attempt, Columns, Measure, insert};
 pub(crate) use hours::{HourKey, HourSum, add_to_hours};
+pub(crate) use keys::{UsedKey, note_use};
 
 use super::DbError;
 use attach_proto::id::{AgentId, PoolId, TenantId};

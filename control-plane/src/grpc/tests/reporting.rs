@@ -97,6 +97,40 @@ async fn lost_acknowledgements_doubled_and_overlapping_batches_count_each_event_
 }
 
 #[tokio::test]
+async fn a_key_shows_when_it_was_used_last_and_is_written_once_a_minute() {
+    let Some(front) = Front::start().await else { return };
+    let agent = front.agent().await;
+    let spool = spool();
+    let now = Clock::System.now();
+    let used = |key: &str, ago: i64| {
+        let mut event = event("acme", "alice", 1);
+        event.occurred_at = Some(attach_proto::timestamp(now - SignedDuration::from_secs(ago)));
+        key.clone_into(&mut event.principal.as_mut().unwrap().key);
+        event
+    };
+    // The version of the row, and whether it was locked since: a lock is a write too.
+    let row = |key: &str| {
+        let row = format!(
+            "select xmin, xmax, round(extract(epoch from last_used_at) - {}) from key_use where key_id = '{key}'",
+            now.as_second()
+        );
+        front.world.test.as_superuser(&row).unwrap()
+    };
+    let batch = encoded(&[used("busy", 200), used("idle", 500), used("busy", 130), used("", 1)]);
+    agent.report(&spool, 1, &batch).await.unwrap();
+    assert!(row("busy").ends_with("|0|-130") && row("idle").ends_with("|0|-500"), "{}", row("busy"));
+    let written = row("busy");
+    agent.report(&spool, 5, &encoded(&[used("busy", 80), used("busy", 300)])).await.unwrap();
+    assert_eq!(row("busy"), written, "less than a minute after the time that is there");
+    agent.report(&spool, 7, &encoded(&[used("busy", 60)])).await.unwrap();
+    assert!(row("busy").ends_with("|-60"), "{}", row("busy"));
+    agent.report(&spool, 8, &encoded(&[used("idle", -300)])).await.unwrap();
+    let idle: i64 = row("idle").rsplit('|').next().unwrap().parse().unwrap();
+    assert!((0..250).contains(&idle), "a clock that is ahead makes no time in the future: {idle}");
+    assert_eq!(front.world.test.as_superuser("select count(*) from key_use"), Ok("2".to_owned()));
+}
+
+#[tokio::test]
 async fn a_gap_is_refused_with_the_number_that_is_next() {
     let Some(front) = Front::start().await else { return };
     let agent = front.agent().await;

@@ -7,6 +7,7 @@
 mod columns;
 mod sort;
 mod sums;
+mod uses;
 
 use crate::db::{
     Database, DbError, IngestTx, agents, alarms,
@@ -201,6 +202,7 @@ async fn take(
             return Ok(Taken::SomeAreKnown(found.into_keys().collect()));
         }
         usage::add_to_hours(tx.connection(), &sums::sums(&good)).await?;
+        usage::note_use(tx.connection(), &uses::uses(&good, now)).await?;
     }
     for event in &aside {
         usage::quarantine(tx.connection(), batch.spool, &agent.agent, now, event).await?;

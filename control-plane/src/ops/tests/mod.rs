@@ -3,17 +3,19 @@
 use super::*;
 use crate::{
     db::{self, Database, OpenError, Unfit, audit},
-    domain::{actor::Actor, api_key::has_form},
+    domain::actor::Actor,
 };
 use attach_proto::{
     bundle::{Counter, Durability, Limit, LimitScope, Measure, QuotaOutage, Tenant},
     id::{PoolId, TenantId},
+    key_text::has_form,
 };
 use attach_tests::{Postgres, TestDatabase};
 use jiff::Timestamp;
 use std::{sync::LazyLock, time::Duration};
 
 mod isolation;
+mod keys;
 mod order;
 mod predicates;
 mod trail;
@@ -70,6 +72,7 @@ pub(crate) fn tenant(name: &str) -> Tenant {
         quota_store: "local".parse().unwrap(),
         on_quota_outage: QuotaOutage::Deny,
         durability: Durability::Strict,
+        did: None,
     }
 }
 
@@ -95,7 +98,10 @@ pub(crate) fn new_key(name: &str) -> NewKey {
         name: name.to_owned(),
         owner: "alice".to_owned(),
         groups: vec!["staff".to_owned()],
+        scopes: Vec::new(),
+        models: Vec::new(),
         expires_at: None,
+        limits: Vec::new(),
     }
 }
 
@@ -107,7 +113,7 @@ pub(crate) fn now() -> Timestamp {
 async fn a_key_is_shown_once_and_kept_as_its_hash_alone() {
     let Some(world) = World::with_tenants(&["acme"]).await else { return };
     let (key, text) = issue_key(&world.db, &world.operator, &id("acme"), new_key("ci"), now()).await.unwrap();
-    assert!(has_form(text.as_str()));
+    assert!(has_form(text.as_str().as_bytes()));
     let kept = world.test.as_superuser("select encode(sha256, 'hex') from api_key").unwrap();
     let sha256 =
         world.test.as_superuser(&format!("select encode(sha256('{}'), 'hex')", text.as_str())).unwrap();

@@ -21,12 +21,13 @@ use attach_proto::{
 const OTHER: &str = "globex";
 
 /// All that has a tenant.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "tenant",
     "pool_membership",
     "identity_provider",
     "identity_audience",
     "api_key",
+    "key_use",
     "usage_limit",
     "access_rule",
     "usage_event",
@@ -59,7 +60,7 @@ fn rule(tenant: &str) -> AccessRule {
 
 async fn fill(world: &World, name: &str) {
     let (db, operator) = (&world.db, &world.operator);
-    issue_key(db, operator, &id(name), new_key(name), now()).await.unwrap();
+    let (key, _) = issue_key(db, operator, &id(name), new_key(name), now()).await.unwrap();
     set_limit(db, operator, &limit(name, 100)).await.unwrap();
     set_identity_provider(db, operator, provider(name)).await.unwrap();
     set_access_rule(db, operator, &rule(name)).await.unwrap();
@@ -70,6 +71,13 @@ async fn fill(world: &World, name: &str) {
          insert into usage_hour values ('{name}', '{NOW}', 1, '', '{name}-user', 'llama3', 'input_tokens', 1, 7, 1)"
     );
     world.test.as_superuser(&usage).unwrap();
+    // Ids of keys are random; were two tenants' alike, each would have its own.
+    let used = format!(
+        "insert into key_use select tenant_id, '{}', now() from tenant; delete from key_use where key_id not in
+             (select id from api_key)",
+        key.id
+    );
+    world.test.as_superuser(&used).unwrap();
 }
 
 /// With two tenants of the same names, and no policy that holds anybody.
@@ -142,6 +150,7 @@ async fn read(world: &World, own: &TenantId, other: &str) -> String {
     let providers = identity_providers::list(db, own, &by_name).await.unwrap().items;
     let rules = access_rules::list(db, own, &by_name).await.unwrap().items;
     let memberships = pools::of_tenant(db, own).await.unwrap();
+    assert!(keys[0].last_used_at.is_some());
     assert_eq!([keys.len(), limits.len(), providers.len(), rules.len(), memberships.len()], [1; 5]);
     let limit = limits::find(db, own, &"tokens".parse().unwrap()).await.unwrap().unwrap();
     let provider = identity_providers::find(db, own, &"idp".parse().unwrap()).await.unwrap().unwrap();
@@ -170,7 +179,7 @@ async fn without_any_policy_what_is_done_to_one_tenant_leaves_another_as_it_is()
     set_limit(db, operator, &limit("acme", 7)).await.unwrap();
     set_identity_provider(db, operator, provider("acme")).await.unwrap();
     set_access_rule(db, operator, &rule("acme")).await.unwrap();
-    let change = TenantChange { name: Some("New".to_owned()), on_quota_outage: None, durability: None };
+    let change = TenantChange { name: Some("New".to_owned()), ..TenantChange::default() };
     update_tenant(db, operator, &acme, &change).await.unwrap();
     let key = |tenant: &str| {
         let id = world.test.as_superuser(&format!("select id from api_key where tenant_id = '{tenant}'"));
@@ -178,8 +187,17 @@ async fn without_any_policy_what_is_done_to_one_tenant_leaves_another_as_it_is()
     };
     let refused = revoke_key(db, operator, &acme, &key(OTHER)).await;
     assert!(matches!(refused, Err(OpError::NotFound("key"))), "{refused:?}");
+    let rotate = async |id: &attach_proto::id::KeyId| {
+        rotate_key(db, operator, &acme, id, jiff::SignedDuration::ZERO, now()).await
+    };
+    assert!(matches!(rotate(&key(OTHER)).await, Err(OpError::NotFound("key"))));
+    rotate(&key("acme")).await.unwrap();
+    assert_eq!(world.others(), before);
+    world.test.as_superuser(&format!("update usage_limit set keys = array['{}']", key("acme"))).unwrap();
+    let before = world.others();
     revoke_key(db, operator, &acme, &key("acme")).await.unwrap();
     assert_eq!(world.others(), before);
+    set_limit(db, operator, &limit("acme", 7)).await.unwrap();
     remove_limit(db, operator, &acme, &"tokens".parse().unwrap()).await.unwrap();
     remove_identity_provider(db, operator, &acme, &"idp".parse().unwrap()).await.unwrap();
     remove_access_rule(db, operator, &acme, &"rule".parse().unwrap()).await.unwrap();

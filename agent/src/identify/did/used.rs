@@ -1,0 +1,119 @@
+//! Proofs that serve once, and did.
+
+use super::{
+    super::{excerpt::Excerpt, fault::IdentityFault},
+    times::Times,
+};
+use attach_proto::{did::Did, id::TenantId};
+use aws_lc_rs::digest::{Context, SHA256};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
+
+/// Proofs that are remembered. One takes some 150 bytes, so all are 30 MiB. By one-minute tokens a process can take in
+/// 1,600 a second, which is more than an engine serves.
+const MAX_USED: usize = 200_000;
+
+/// A quarter, so that a tenant that wants every caller to sign each request does not turn away those of the others.
+const MAX_USED_OF_TENANT: usize = MAX_USED / 4;
+
+/// Of one process, shared by its cores, and gone with it: what was signed before it began is therefore not taken, because
+/// the process before may have taken it. Another gateway remembers for itself.
+#[derive(Debug)]
+pub(crate) struct UsedProofs {
+    since: Timestamp,
+    memory: Mutex<Memory>,
+    capacity: usize,
+    capacity_of_tenant: usize,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    used: HashSet<[u8; 32]>,
+    /// By their end (Unix time in milliseconds), after which they are refused without being remembered.
+    ends: BTreeMap<(i64, [u8; 32]), TenantId>,
+    of_tenant: HashMap<TenantId, usize>,
+}
+
+impl UsedProofs {
+    pub(crate) fn new(since: Timestamp) -> Self {
+        Self::with_capacity(since, MAX_USED, MAX_USED_OF_TENANT)
+    }
+
+    pub(in crate::identify) fn with_capacity(
+        since: Timestamp,
+        capacity: usize,
+        capacity_of_tenant: usize,
+    ) -> Self {
+        Self { since, memory: Mutex::default(), capacity, capacity_of_tenant }
+    }
+
+    /// # Errors
+    /// When it was used, or could have been before this process began, or cannot be remembered.
+    pub(super) fn use_up(
+        &self,
+        tenant: &TenantId,
+        did: &Did,
+        id: &str,
+        times: &Times,
+        now: Timestamp,
+    ) -> Result<(), IdentityFault> {
+        if times.issued < self.since.as_millisecond() {
+            let issued = Timestamp::from_millisecond(times.issued).unwrap_or_default();
+            return Err(IdentityFault::BeforeMemory { issued, started: self.since });
+        }
+        let mark = mark(tenant, did, id);
+        let mut memory = self.memory.lock();
+        memory.forget_ended(now.as_millisecond());
+        if memory.used.contains(&mark) {
+            return Err(IdentityFault::Replayed(Excerpt::of(id)));
+        }
+        let of_tenant = memory.of_tenant.get(tenant).copied().unwrap_or_default();
+        if memory.used.len() >= self.capacity || of_tenant >= self.capacity_of_tenant {
+            return Err(IdentityFault::ReplayMemoryFull { retry_after: memory.next_end(now) });
+        }
+        memory.used.insert(mark);
+        memory.ends.insert((times.valid_until(), mark), tenant.clone());
+        *memory.of_tenant.entry(tenant.clone()).or_default() += 1;
+        Ok(())
+    }
+}
+
+impl Memory {
+    fn forget_ended(&mut self, now: i64) {
+        while let Some(entry) = self.ends.first_entry()
+            && entry.key().0 <= now
+        {
+            let ((_, mark), tenant) = entry.remove_entry();
+            self.used.remove(&mark);
+            if let Some(count) = self.of_tenant.get_mut(&tenant) {
+                *count -= 1;
+                if *count == 0 {
+                    self.of_tenant.remove(&tenant);
+                }
+            }
+        }
+    }
+
+    fn next_end(&self, now: Timestamp) -> Duration {
+        /// Of a header that says when to come again: not at once, and not so late that nobody does.
+        const WAITS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+        let left = self.ends.first_key_value().map_or(0, |((end, _), _)| end - now.as_millisecond());
+        Duration::from_millis(u64::try_from(left).unwrap_or_default()).clamp(WAITS[0], WAITS[1])
+    }
+}
+
+/// Who used which: with the lengths between, so that no two are the same text.
+fn mark(tenant: &TenantId, did: &Did, id: &str) -> [u8; 32] {
+    let mut hash = Context::new(&SHA256);
+    for part in [tenant.as_str(), did.as_str(), id] {
+        hash.update(&(part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let mut mark = [0; 32];
+    mark.copy_from_slice(hash.finish().as_ref());
+    mark
+}
