@@ -116,7 +116,7 @@ impl Pipeline {
         let (head, body) = request.into_parts();
         check_host(&head)?;
         if OwnRoutes::is_private(&head) {
-            let principal = self.identifier.identify(&head.headers, &snapshot).await?;
+            let principal = self.identifier.identify(&head, &snapshot).await?;
             return Ok(self.own_routes.private(&principal));
         }
 
@@ -127,7 +127,7 @@ impl Pipeline {
         known.operation = Some(classified.operation_name());
 
         // Before the body is read, so that strangers can't make us hold any.
-        let principal = self.identifier.identify(&head.headers, &snapshot).await?;
+        let principal = self.identifier.identify(&head, &snapshot).await?;
         known.principal = Some(Rc::clone(&principal));
 
         let permit = permit(principal, classified.route.permission, &snapshot)?;

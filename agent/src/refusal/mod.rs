@@ -196,6 +196,11 @@ impl Refusal {
         if self.status() != StatusCode::UNAUTHORIZED {
             return None;
         }
+        // RFC 9449 section 7.1.
+        if matches!(fault, IdentityFault::DpopProof(_)) {
+            let value = "DPoP realm=\"attach-gateway\", error=\"invalid_dpop_proof\"";
+            return Some(HeaderValue::from_static(value));
+        }
         Some(HeaderValue::from_static(if *fault == IdentityFault::NoCredential {
             "Bearer realm=\"attach-gateway\""
         } else {
