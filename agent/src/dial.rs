@@ -5,7 +5,10 @@ use crate::{
     roots::TrustedRoots,
 };
 use attach_proto::destination::{Exceptions, Forbidden};
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{
+    ClientConfig,
+    pki_types::{CertificateDer, ServerName},
+};
 use std::{
     io::{self, IoSlice},
     net::{IpAddr, SocketAddr},
@@ -59,8 +62,13 @@ pub(crate) enum DialError {
 /// TLS 1.2 and 1.3 for HTTP/1.1, trusting the machine's and Mozilla's certificate authorities. Cheap: the
 /// authorities are read at the first handshake.
 pub(crate) fn tls_config() -> Arc<ClientConfig> {
+    tls_config_with(Vec::new())
+}
+
+/// As [`tls_config`], trusting these authorities too.
+pub(crate) fn tls_config_with(authorities: Vec<CertificateDer<'static>>) -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let roots = Arc::new(TrustedRoots::new(Arc::clone(&provider)));
+    let roots = Arc::new(TrustedRoots::new(Arc::clone(&provider), authorities));
     let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
     let mut config = match ClientConfig::builder_with_provider(provider).with_protocol_versions(&versions) {
         Ok(builder) => builder.dangerous().with_custom_certificate_verifier(roots).with_no_client_auth(),

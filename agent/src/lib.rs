@@ -14,6 +14,9 @@
 //! (`control_plane`), the `source` that follows the stream of configuration, and the `reporter` that sends usage. Nothing
 //! on the way of a request knows of them.
 //!
+//! For people there are two commands: `sign_in` gets them a token, and `connect` adds it to the requests of programs that
+//! can't.
+//!
 //! Dependencies between the modules run one way; a test of the `tests` crate holds the list.
 
 mod access_log;
@@ -26,17 +29,20 @@ mod backoff;
 mod callers;
 mod cli;
 mod clock;
+mod connect;
 mod connection;
 mod control_plane;
 mod core;
 mod cors;
 mod decisions;
+mod declared_models;
 mod dial;
 mod did_key;
 mod enrolment;
 mod fetch;
 mod forward;
 mod front;
+mod hop_by_hop;
 mod identify;
 mod json_edit;
 mod listen;
@@ -54,6 +60,7 @@ mod roots;
 mod route;
 mod settings;
 mod settle;
+mod sign_in;
 mod snapshot;
 mod source;
 mod start;

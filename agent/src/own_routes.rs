@@ -12,8 +12,10 @@ pub(crate) struct OwnRoutes {
 
 impl OwnRoutes {
     pub(crate) fn new(auth_config: &AuthConfig, metrics: Arc<Metrics>) -> Self {
-        let AuthConfig { domain, client_id, audience } = auth_config;
-        let json = serde_json::json!({ "domain": domain, "client_id": client_id, "audience": audience });
+        let AuthConfig { issuer, domain, client_id, audience } = auth_config;
+        let json = serde_json::json!({
+            "issuer": issuer, "domain": domain, "client_id": client_id, "audience": audience,
+        });
         Self { auth_config: json.to_string().into(), metrics }
     }
 

@@ -5,10 +5,11 @@ use crate::{
     admit::{Admitter, Standing},
     answer::AnswerBody,
     ask::{self, Ask, BodyBudget, BodyFault, BodyUse, Classified, Dialect, Operation, classify, dialect_of},
-    authorize::{authorize, permit, visible_models},
+    authorize::{authorize, permit},
     callers::Proxies,
     clock::Clock,
     cors::Cors,
+    declared_models::declared_models,
     forward::{Forwarder, headers},
     front::{self, Fault, Given},
     identify::{Identifier, Principal},
@@ -345,26 +346,6 @@ fn respond(status: StatusCode, headers: HeaderMap, body: AnswerBody) -> Response
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
-}
-
-/// The bundle's own list, of what this caller may use; the engines' lists would tell of more.
-fn declared_models(dialect: Dialect, principal: &Principal, snapshot: &Snapshot) -> Response<AnswerBody> {
-    let names = visible_models(principal, snapshot).map(|model| model.name.as_str());
-    let value = match dialect {
-        Dialect::Ollama => {
-            let models = names.map(|name| serde_json::json!({ "name": name, "model": name }));
-            serde_json::json!({ "models": models.collect::<Vec<_>>() })
-        }
-        Dialect::OpenAi | Dialect::Anthropic => {
-            let models = names.map(|name| {
-                serde_json::json!({ "id": name, "object": "model", "created": 0, "owned_by": "attach-gateway" })
-            });
-            serde_json::json!({ "object": "list", "data": models.collect::<Vec<_>>() })
-        }
-    };
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    respond(StatusCode::OK, headers, AnswerBody::whole(value.to_string().into()))
 }
 
 /// The headers that OpenAI's SDKs know, for the tightest limit of each kind.

@@ -18,17 +18,19 @@ use std::sync::{Arc, OnceLock};
 #[derive(Debug)]
 pub(crate) struct TrustedRoots {
     provider: Arc<CryptoProvider>,
+    /// Trusted beside those.
+    more: Vec<CertificateDer<'static>>,
     verifier: OnceLock<Option<Arc<WebPkiServerVerifier>>>,
 }
 
 impl TrustedRoots {
-    pub(crate) fn new(provider: Arc<CryptoProvider>) -> Self {
-        Self { provider, verifier: OnceLock::new() }
+    pub(crate) fn new(provider: Arc<CryptoProvider>, more: Vec<CertificateDer<'static>>) -> Self {
+        Self { provider, more, verifier: OnceLock::new() }
     }
 
     fn verifier(&self) -> Result<&WebPkiServerVerifier, Error> {
         self.verifier
-            .get_or_init(|| load(&self.provider))
+            .get_or_init(|| load(&self.provider, &self.more))
             .as_deref()
             .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))
     }
@@ -70,13 +72,17 @@ impl ServerCertVerifier for TrustedRoots {
 }
 
 /// The machine's store brings a company's own authority; Mozilla's list makes an empty root file system work.
-fn load(provider: &Arc<CryptoProvider>) -> Option<Arc<WebPkiServerVerifier>> {
+fn load(
+    provider: &Arc<CryptoProvider>,
+    more: &[CertificateDer<'static>],
+) -> Option<Arc<WebPkiServerVerifier>> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let native = rustls_native_certs::load_native_certs();
     for error in &native.errors {
         tracing::debug!(%error, "a store of certificate authorities of this machine cannot be read");
     }
     roots.add_parsable_certificates(native.certs);
+    roots.add_parsable_certificates(more.iter().cloned());
     let built = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
     built.inspect_err(|error| tracing::error!(%error, "no certificate authority is usable")).ok()
 }
@@ -132,7 +138,7 @@ mod tests {
         roots.add(certificate).unwrap();
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
         let verifier = OnceLock::from(Some(verifier.build().unwrap()));
-        let trusted = TrustedRoots { provider: Arc::clone(&provider), verifier };
+        let trusted = TrustedRoots { provider: Arc::clone(&provider), more: Vec::new(), verifier };
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()

@@ -199,7 +199,11 @@ async fn reads_pass_without_being_metered() {
         let head = app.send(Method::HEAD, path, "").await;
         assert_eq!(head.status, 200, "HEAD {path}");
     }
-    assert_eq!(app.post("/api/show", &json!({"name": "tiny"})).await.status, 200);
+    // As the `ollama` command has it, and an older client.
+    for body in [json!({"model": "", "name": "tiny"}), json!({"name": "tiny"})] {
+        assert_eq!(app.post("/api/show", &body).await.status, 200, "{body}");
+    }
+    assert_eq!(app.post("/api/show", &json!({"model": ""})).await.status, 400);
     assert_eq!(gateway.client().get("/api/tags").await.status, 401, "reading needs a credential too");
     assert_eq!(gateway.events().len(), 0);
     let check = gateway.command(&["usage"]);

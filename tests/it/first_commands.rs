@@ -124,7 +124,9 @@ async fn a_front_end_learns_where_to_sign_in_without_a_token() {
 
     assert_eq!(
         answer.json(),
-        json!({"domain": "acme.auth0.com", "client_id": "abc", "audience": "test-api"})
+        json!({
+            "issuer": issuer.url(), "domain": "acme.auth0.com", "client_id": "abc", "audience": "test-api",
+        })
     );
     assert_eq!(gateway.client().get("/health").await.status, 200);
 }

@@ -22,6 +22,7 @@ mod limits;
 mod managed;
 mod operations;
 mod outages;
+mod people;
 mod refused_start;
 mod routes;
 mod small;

@@ -1,4 +1,5 @@
-//! The gateway in front of the real Ollama and the real llama.cpp server, called by the official clients.
+//! The gateway in front of the real Ollama and the real llama.cpp server, called by the official clients, with tokens of
+//! real identity providers too.
 //!
 //! `tests/run real` runs this; `tests/run real NAME` only what has NAME in it. The engines start once, have one thread
 //! and one turn at a time, and serve one scenario after another: what is measured here is not measured beside another.
@@ -12,10 +13,12 @@
 
 mod changes;
 mod clients;
+mod connecting;
 mod counts;
 mod engines;
 mod first_commands;
 mod h2spec;
+mod identity;
 mod leaving;
 mod llamacpp;
 mod ollama;
@@ -59,7 +62,7 @@ macro_rules! scenarios {
 }
 
 /// In this order: the last ones kill engines.
-const SCENARIOS: [(&str, Scenario); 15] = scenarios![
+const SCENARIOS: [(&str, Scenario); 20] = scenarios![
     ollama::each_request_of_the_official_clients_is_counted_as_the_engine_counts,
     ollama::models_are_listed_and_an_unknown_one_is_refused_in_each_dialect,
     ollama::one_model_has_one_name_in_the_usage_however_a_caller_writes_it,
@@ -70,6 +73,11 @@ const SCENARIOS: [(&str, Scenario); 15] = scenarios![
     llamacpp::each_request_of_the_official_clients_is_counted_as_the_engine_counts,
     first_commands::run_as_written,
     h2spec::http2_is_as_specified,
+    connecting::the_ollama_command_works_unedited,
+    identity::oidc_provider_gives_tokens_that_are_served_and_others_that_are_not,
+    identity::dex_gives_tokens_that_are_served_and_others_that_are_not,
+    identity::hydra_gives_tokens_that_are_served_and_others_that_are_not,
+    identity::keycloak_gives_tokens_that_are_served_and_others_that_are_not,
     leaving::a_client_that_leaves_frees_the_engine_within_a_second,
     leaving::an_official_client_that_is_killed_frees_the_engine_within_a_second,
     runner_killed::the_stream_ends_in_an_error_of_its_dialect,

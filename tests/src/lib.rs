@@ -20,7 +20,9 @@ pub mod engine;
 pub mod gateway;
 pub mod issuer;
 pub mod nginx;
+pub mod person;
 pub mod postgres;
+pub mod provider;
 pub mod redis;
 
 pub use client::{Answer, Client};
@@ -30,7 +32,9 @@ pub use engine::{Engine, Script};
 pub use gateway::Gateway;
 pub use issuer::Issuer;
 pub use nginx::Nginx;
+pub use person::Person;
 pub use postgres::{Postgres, TestDatabase};
+pub use provider::Provider;
 pub use redis::Redis;
 
 use std::{

@@ -120,8 +120,11 @@ pub(crate) fn read(classified: Classified, body: Bytes, room: Room) -> Result<As
     let stream_options = nested(&top, "stream_options", READ_OF_STREAM_OPTIONS)?;
     let get = |name| top.get(name).filter(|member| !member.is_null());
 
-    // Ollama's `show` still takes the older `name`.
-    let model = get("model").or_else(|| get("name").filter(|_| route.operation == Operation::Show));
+    // Ollama's `show` still takes the older `name`, and its own command sends an empty `model` with it.
+    let is_show = route.operation == Operation::Show;
+    let is_left_empty = |member: &&Member<'_>| is_show && member.string().is_some_and(|text| text.is_empty());
+    let model =
+        get("model").filter(|member| !is_left_empty(member)).or_else(|| get("name").filter(|_| is_show));
     let name = match model {
         Some(member) => {
             member.string().ok_or(AskFault::Field { name: "model", problem: "must be a string" })?

@@ -1,10 +1,13 @@
 //! The command line.
 
 mod check;
+mod connect;
 mod did;
 mod explain;
 mod join;
+mod sign_in;
 mod tls;
+mod token;
 
 pub(crate) use tls::{AcmeBy, TlsArgs, TlsFrom};
 
@@ -70,6 +73,7 @@ wins over .env):
   JWKS_TTL               seconds after which an issuer's keys are renewed at the latest (600)
   ALLOW_ADDRESSES        as --allow-addresses: 10.1.0.0/16,fd00::/8
   AUTH0_DOMAIN, AUTH0_CLIENT  shown to browser front ends at /auth/config
+  OIDC_CLIENT_ID, OIDC_SCOPE, OIDC_CLIENT_SECRET_FILE  for `attach-gateway token` and `connect`, with the two above
   ATTACH_JOIN            what to join with, for `attach-gateway join` without an argument
   RUST_LOG               what is logged on standard error (info); the access log goes to standard output";
 
@@ -79,6 +83,15 @@ pub(crate) enum Command {
     ///
     /// Once is enough: after that, `attach-gateway` alone starts the gateway with what it was given.
     Join(Box<join::JoinArgs>),
+    /// Sign in, and print an access token: OPENAI_API_KEY=$(attach-gateway token)
+    ///
+    /// It is kept in the user's cache folder and renewed with the provider's refresh token, so that one sign-in lasts.
+    /// Everything but the token goes to standard error.
+    Token(token::TokenArgs),
+    /// Listen on loopback, and forward to a gateway with your credential, for programs that can't send one
+    ///
+    /// Without other words it asks the gateway where to sign in, and signs in as `attach-gateway token` does.
+    Connect(connect::ConnectArgs),
     /// Show recorded usage by user and model
     Usage(UsageArgs),
     /// Check a bundle file, and say where it is wrong
@@ -186,6 +199,11 @@ pub(crate) fn run() -> ExitCode {
         Some(Command::Join(args)) => {
             drop(out);
             join::run(args)
+        }
+        Some(Command::Token(args)) => token::run(args, &mut out),
+        Some(Command::Connect(args)) => {
+            drop(out);
+            connect::run(args)
         }
         Some(Command::Usage(args)) => usage::run(args, Clock::System.now(), &mut out).map_err(Into::into),
         Some(Command::Check { file }) => check::run(file, &mut out),

@@ -1,12 +1,13 @@
-//! Small documents by HTTP GET from the addresses that a bundle names, or that lead on from there.
+//! Small exchanges by HTTP: the documents at the addresses that a bundle names, or that lead on from there; and what an
+//! identity provider is asked for a person.
 
 use crate::{
     dial::{Connection, DialError, Guard, dial_guarded},
     resolve::Resolver,
 };
 use bytes::{Bytes, BytesMut};
-use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use std::{sync::Arc, time::Duration};
@@ -20,6 +21,8 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A set of 100 RSA keys of 8192 bits with their certificates is about 600 KiB; nothing that we fetch is larger.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+const USER_AGENT: &str = concat!("attach-gateway/", env!("CARGO_PKG_VERSION"));
 
 #[derive(Debug, Error)]
 pub(crate) enum FetchError {
@@ -36,8 +39,8 @@ pub(crate) enum FetchError {
     Encoded(String),
     #[error("the body is longer than {MAX_BODY_BYTES} bytes")]
     TooLong,
-    #[error("no whole answer within {FETCH_TIMEOUT:?}")]
-    TimedOut,
+    #[error("no whole answer within {0:?}")]
+    TimedOut(Duration),
 }
 
 /// The one client for such addresses. It keeps nothing: each exchange has a connection of its own, without cookies, without
@@ -65,33 +68,51 @@ impl Fetcher {
     /// # Errors
     /// Anything but a whole 200 answer within [`FETCH_TIMEOUT`] and [`MAX_BODY_BYTES`], from where the guard lets it lead.
     pub(crate) async fn fetch(&self, url: &Url) -> Result<Bytes, FetchError> {
-        timeout(FETCH_TIMEOUT, self.exchange(url)).await.unwrap_or(Err(FetchError::TimedOut))
+        let request = Request::get("/").header(header::ACCEPT, "application/json").body(Full::default())?;
+        let response = self.exchange(url, request, FETCH_TIMEOUT).await?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchError::Status(response.status()));
+        }
+        Ok(response.into_body())
     }
 
-    async fn exchange(&self, url: &Url) -> Result<Bytes, FetchError> {
-        let connection = dial_guarded(url, FETCH_TIMEOUT, &self.tls, &self.resolver, &self.guard).await?;
-        read(url, connection).await
+    /// The whole answer to a request, whatever its status. The request's address and `Host` are `url`.
+    ///
+    /// # Errors
+    /// No whole answer within `longest` and [`MAX_BODY_BYTES`], from where the guard lets it lead.
+    pub(crate) async fn exchange(
+        &self,
+        url: &Url,
+        request: Request<Full<Bytes>>,
+        longest: Duration,
+    ) -> Result<Response<Bytes>, FetchError> {
+        let exchange = async {
+            let connection = dial_guarded(url, longest, &self.tls, &self.resolver, &self.guard).await?;
+            send(url, request, connection).await
+        };
+        timeout(longest, exchange).await.unwrap_or(Err(FetchError::TimedOut(longest)))
     }
 }
 
-async fn read(url: &Url, connection: Connection) -> Result<Bytes, FetchError> {
+async fn send(
+    url: &Url,
+    mut request: Request<Full<Bytes>>,
+    connection: Connection,
+) -> Result<Response<Bytes>, FetchError> {
     let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await?;
     let _driver = AbortOnDrop(tokio::spawn(driver).abort_handle());
-    let request = Request::get(&url[Position::BeforePath..Position::AfterQuery])
-        .header(header::HOST, &url[Position::BeforeHost..Position::AfterPort])
-        .header(header::ACCEPT, "application/json")
-        .header(header::USER_AGENT, concat!("attach-gateway/", env!("CARGO_PKG_VERSION")))
-        .body(Empty::<Bytes>::new())?;
+    let text = |text: &str| HeaderValue::from_str(text).map_err(http::Error::from);
+    *request.uri_mut() =
+        url[Position::BeforePath..Position::AfterQuery].parse().map_err(http::Error::from)?;
+    request.headers_mut().insert(header::HOST, text(&url[Position::BeforeHost..Position::AfterPort])?);
+    request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     let response = sender.send_request(request).await?;
-    if response.status() != StatusCode::OK {
-        return Err(FetchError::Status(response.status()));
-    }
     if let Some(encoding) = response.headers().get(header::CONTENT_ENCODING)
         && encoding != "identity"
     {
         return Err(FetchError::Encoded(String::from_utf8_lossy(encoding.as_bytes()).into_owned()));
     }
-    let mut body = response.into_body();
+    let (head, mut body) = response.into_parts();
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
@@ -101,7 +122,7 @@ async fn read(url: &Url, connection: Connection) -> Result<Bytes, FetchError> {
             read.extend_from_slice(&data);
         }
     }
-    Ok(read.freeze())
+    Ok(Response::from_parts(head, read.freeze()))
 }
 
 /// The connection ends with the exchange, also when the server would keep it open or never finishes.

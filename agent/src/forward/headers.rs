@@ -1,6 +1,10 @@
 //! Which headers cross the gateway, as tables.
 
-use crate::{ask::Content, identify::Principal};
+use crate::{
+    ask::Content,
+    hop_by_hop::{connection_listed, crosses},
+    identify::Principal,
+};
 use aws_lc_rs::digest::{self, SHA256};
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -8,19 +12,6 @@ use http::{
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use std::borrow::Cow;
-
-/// Belong to one connection (RFC 9110 section 7.6.1), so they never cross.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
 
 /// Never reach the engine: credentials; what would make Ollama refuse (a foreign Origin or Host) or believe a
 /// client address; what frames the body, which is ours; what would make the answer unreadable to the meter.
@@ -111,16 +102,6 @@ pub(crate) fn towards_caller(from_engine: &HeaderMap) -> HeaderMap {
         }
     }
     headers
-}
-
-fn crosses(name: &HeaderName, connection_listed: &[String]) -> bool {
-    !HOP_BY_HOP.contains(name) && !connection_listed.iter().any(|listed| listed == name.as_str())
-}
-
-/// Names that `Connection` declares to be of this hop.
-fn connection_listed(headers: &HeaderMap) -> Vec<String> {
-    let values = headers.get_all(header::CONNECTION).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
 }
 
 /// `X_Attach_User` is the same as `X-Attach-User` to servers that read headers as CGI variables, and `Content_Length` as

@@ -67,9 +67,10 @@ pub(crate) enum AdminAddress {
     Preferred(SocketAddr),
 }
 
-/// What `GET /auth/config` tells a browser front end. Public by purpose.
+/// What `GET /auth/config` tells a browser front end, and `attach-gateway token`. Public by purpose.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AuthConfig {
+    pub(crate) issuer: Option<String>,
     pub(crate) domain: Option<String>,
     pub(crate) client_id: Option<String>,
     pub(crate) audience: Option<String>,
@@ -161,8 +162,12 @@ impl Settings {
                 origin,
                 allowed_addresses: Arc::new(allowed_addresses),
                 auth_config: AuthConfig {
+                    issuer: environment.get("OIDC_ISSUER").map(str::to_owned),
                     domain: environment.get("AUTH0_DOMAIN").map(str::to_owned),
-                    client_id: environment.get("AUTH0_CLIENT").map(str::to_owned),
+                    client_id: environment
+                        .get("AUTH0_CLIENT")
+                        .or_else(|| environment.get("OIDC_CLIENT_ID"))
+                        .map(str::to_owned),
                     audience: environment.get("OIDC_AUD").map(str::to_owned),
                 },
             }),

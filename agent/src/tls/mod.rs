@@ -20,7 +20,7 @@ mod trust;
 pub(crate) use acceptor::{Acceptor, Secured};
 pub(crate) use acme::{AcmeChallenge, AcmeSettings, MAX_DOMAINS};
 pub(crate) use clients::{ClientCertificate, ClientSettings};
-pub(crate) use files::TlsFiles;
+pub(crate) use files::{TlsFiles, certificates};
 pub(crate) use keeper::Keeper;
 pub(crate) use standing::{TlsStanding, TlsState};
 

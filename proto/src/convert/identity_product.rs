@@ -151,8 +151,10 @@ fn of(product: IdentityProduct, issuer: &str) -> Product {
         IdentityProduct::Descope => {
             Product { algorithms: RS256, token_types: PLAIN, organisation: "/dct", ..Product::default() }
         }
-        // An access token is an ID token but for its hashes.
-        IdentityProduct::Dex => Product { algorithms: RS256, token_types: PLAIN, ..Product::default() },
+        // It signs ID tokens and nothing else: what it hands out as an access token has their hashes too.
+        IdentityProduct::Dex => {
+            Product { algorithms: RS256, token_types: &[TokenType::Jwt, TokenType::Id], ..Product::default() }
+        }
         // Beside `azp`, what makes an ID token of it an access token.
         IdentityProduct::Authentik => Product {
             algorithms: &["RS256", "ES256"],
