@@ -4,7 +4,7 @@ use crate::{decisions::DecisionLog, identify::Principal, refusal::Refusal};
 use attach_proto::usage::{MeasuredQuantity, UsageEvent};
 use jiff::Timestamp;
 use serde::Serialize;
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 /// Lines go to standard output; those that tell of a refusal also to the file that `attach-gateway explain` reads.
 #[derive(Clone)]
@@ -19,6 +19,8 @@ pub(crate) struct AccessLog {
 struct Line<'a> {
     time: Timestamp,
     request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<IpAddr>,
     decision: &'a str,
     status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,12 +52,13 @@ struct Line<'a> {
 
 impl AccessLog {
     /// A request that was admitted, however it ended.
-    pub(crate) fn served(&self, event: &UsageEvent) {
+    pub(crate) fn served(&self, event: &UsageEvent, client: Option<IpAddr>) {
         let Some(lines) = &self.lines else { return };
         let milliseconds = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
         lines.write(&Line {
             time: event.occurred_at,
             request_id: &event.request_id,
+            client,
             decision: event.outcome.name(),
             status: event.http_status,
             tenant: Some(event.tenant.as_str()),
@@ -79,10 +82,11 @@ impl AccessLog {
     }
 
     pub(crate) fn refused(&self, request: &RefusedRequest<'_>) {
-        let RefusedRequest { time, request_id, principal, operation, model, refusal } = request;
+        let RefusedRequest { time, request_id, client, principal, operation, model, refusal } = request;
         let line = Line {
             time: *time,
             request_id,
+            client: Some(*client),
             decision: refusal.code(),
             status: Some(refusal.status().as_u16()),
             tenant: principal.map(|principal| principal.tenant.as_str()),
@@ -112,6 +116,7 @@ impl AccessLog {
 pub(crate) struct RefusedRequest<'a> {
     pub(crate) time: Timestamp,
     pub(crate) request_id: &'a str,
+    pub(crate) client: IpAddr,
     pub(crate) principal: Option<&'a Principal>,
     pub(crate) operation: Option<&'a str>,
     pub(crate) model: Option<&'a str>,

@@ -1,6 +1,7 @@
 //! The body of an answer to a caller: whole, or as it comes.
 
 use crate::{
+    load::InHand,
     meter::{Interrupted, MeteredBody},
     peer::InProgress,
 };
@@ -15,6 +16,8 @@ pub(crate) struct AnswerBody {
     content: Content,
     /// Its request is in progress for as long as the body lives.
     in_progress: Option<InProgress>,
+    /// As long, the gateway has it in hand.
+    _in_hand: Option<InHand>,
 }
 
 enum Content {
@@ -24,15 +27,23 @@ enum Content {
 
 impl AnswerBody {
     pub(crate) fn whole(bytes: Bytes) -> Self {
-        Self { content: Content::Whole((!bytes.is_empty()).then_some(bytes)), in_progress: None }
+        Self {
+            content: Content::Whole((!bytes.is_empty()).then_some(bytes)),
+            in_progress: None,
+            _in_hand: None,
+        }
     }
 
     pub(crate) fn stream(body: Box<MeteredBody>) -> Self {
-        Self { content: Content::Stream(body), in_progress: None }
+        Self { content: Content::Stream(body), in_progress: None, _in_hand: None }
     }
 
     pub(crate) fn counted(self, in_progress: InProgress) -> Self {
         Self { in_progress: Some(in_progress), ..self }
+    }
+
+    pub(crate) fn held(self, in_hand: InHand) -> Self {
+        Self { _in_hand: Some(in_hand), ..self }
     }
 }
 
@@ -45,15 +56,16 @@ impl Body for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Interrupted>>> {
         let this = self.get_mut();
-        let body = match &mut this.content {
-            Content::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Content::Stream(body) => body,
+        let frame = match &mut this.content {
+            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Stream(body) => Pin::new(body.as_mut()).poll_frame(context),
         };
-        let frame = Pin::new(body.as_mut()).poll_frame(context);
-        if matches!(frame, Poll::Ready(Some(Err(_))))
-            && let Some(in_progress) = &this.in_progress
-        {
-            in_progress.break_off();
+        if let Some(in_progress) = &mut this.in_progress {
+            match &frame {
+                Poll::Ready(Some(Err(_))) => in_progress.break_off(),
+                Poll::Ready(Some(Ok(_))) => in_progress.gives(true),
+                Poll::Ready(None) | Poll::Pending => in_progress.gives(false),
+            }
         }
         frame
     }

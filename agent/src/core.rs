@@ -7,9 +7,13 @@ use crate::{
     access_log::AccessLog,
     admit::{Admitter, LocalStore, MAX_IN_PROGRESS},
     ask::BodyBudget,
+    callers::{Full, Place, Places, Proxies},
     clock::Clock,
+    connection::{self, Caller},
+    cors::Cors,
     forward::{Forwarder, Pool},
     identify::{Identifier, Issuers, UsedProofs},
+    load::{CoreLoad, Load},
     metrics::Metrics,
     own_routes::OwnRoutes,
     peer::{Fate, Peer, Peers},
@@ -18,35 +22,23 @@ use crate::{
     settings::AuthConfig,
     settle::Settler,
     snapshot::Snapshot,
-    tls::{Acceptor, ClientCertificate, Secured},
+    tls::{Acceptor, HTTP2, Secured},
     usage::SpoolHandle,
 };
 use attach_proto::id::{AgentId, PoolId};
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use std::{
-    convert::Infallible,
-    future::{Future as _, poll_fn},
-    net::TcpListener,
-    pin::pin,
+    net::{IpAddr, TcpListener},
     rc::{Rc, Weak},
     sync::Arc,
-    task::Poll,
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
     sync::{mpsc, watch},
     task::LocalSet,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-/// A request's head. 64 KiB takes the largest tokens that identity providers make, and is read before anyone is known.
-const MAX_HEAD_BYTES: usize = 64 << 10;
-
-/// Connections of callers on one core. Beyond it, new ones wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 16_384;
 
 /// How often idle connections to engines are looked through.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
@@ -69,6 +61,10 @@ pub(crate) struct Shared {
     pub(crate) pool: Option<PoolId>,
     pub(crate) auth_config: AuthConfig,
     pub(crate) max_request_bytes: usize,
+    pub(crate) places: Places,
+    pub(crate) proxies: Proxies,
+    pub(crate) cors: Cors,
+    pub(crate) load: Load,
     pub(crate) grace: Duration,
     pub(crate) tls: Option<Acceptor>,
     /// No new requests; those in progress go on.
@@ -113,6 +109,9 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
         access_log: shared.access_log,
         metrics: Arc::clone(&shared.metrics),
         clock: shared.clock,
+        proxies: shared.proxies,
+        cors: shared.cors,
+        load: CoreLoad::new(shared.load),
     });
     pipeline.open_stores();
     let chores = tokio::task::spawn_local(chores(Rc::downgrade(&pipeline), pool));
@@ -123,7 +122,10 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
         let peers = Rc::clone(&peers);
         async move { peers.look_after().await }
     });
-    accept(&listener, shared.tls.as_ref(), &pipeline, &connections, &peers, &shared.stop).await;
+    let door =
+        Door { places: shared.places, tls: shared.tls, pipeline: Rc::clone(&pipeline), stop: shared.stop };
+    door.accept(&listener, &connections, &peers).await;
+    drop(door);
 
     // No more connections are taken; the kernel sends new ones to whoever listens now.
     drop(listener);
@@ -150,107 +152,95 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn accept(
-    listener: &tokio::net::TcpListener,
-    tls: Option<&Acceptor>,
-    pipeline: &Rc<Pipeline>,
-    connections: &TaskTracker,
-    peers: &Peers,
-    stop: &CancellationToken,
-) {
-    /// After running out of file descriptors, time for some to be closed.
-    const PAUSE: Duration = Duration::from_millis(50);
-    loop {
-        if connections.len() >= MAX_CONNECTIONS {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(PAUSE) => continue,
-            }
-        }
-        let stream = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!("a connection could not be accepted: {error}");
-                    tokio::time::sleep(PAUSE).await;
+/// Where callers come in.
+struct Door {
+    places: Places,
+    tls: Option<Acceptor>,
+    pipeline: Rc<Pipeline>,
+    stop: CancellationToken,
+}
+
+impl Door {
+    async fn accept(&self, listener: &tokio::net::TcpListener, connections: &TaskTracker, peers: &Peers) {
+        /// After running out of file descriptors, time for some to be closed.
+        const PAUSE: Duration = Duration::from_millis(50);
+        loop {
+            let (stream, address) = tokio::select! {
+                () = self.stop.cancelled() => return,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, address)) => (stream, address.ip().to_canonical()),
+                    Err(error) => {
+                        tracing::warn!("a connection could not be accepted: {error}");
+                        tokio::time::sleep(PAUSE).await;
+                        continue;
+                    }
+                },
+            };
+            // A proxy has the callers of many.
+            let client = Some(address).filter(|address| !self.pipeline.proxies.has(*address));
+            let place = match self.places.take(client) {
+                Ok(place) => place,
+                Err(full) => {
+                    self.pipeline.metrics.connections_refused.inc();
+                    if self.tls.is_none() {
+                        turn_away(&stream, full);
+                    }
                     continue;
                 }
-            },
-        };
-        // Else the last piece of a stream waits for the caller's delayed acknowledgement, up to 40 ms.
-        let _ = stream.set_nodelay(true);
-        let Ok(peer) = peers.enter(&stream) else { continue };
-        let pipeline = Rc::clone(pipeline);
-        match tls.cloned() {
-            None => {
-                connections.spawn_local(connection(stream, None, peer, pipeline));
-            }
-            Some(tls) => {
-                connections.spawn_local(async move {
-                    if let Some(Secured { stream, client }) = tls.accept(stream).await {
-                        connection(stream, client, peer, pipeline).await;
-                    }
-                });
+            };
+            // Else the last piece of a stream waits for the caller's delayed acknowledgement, up to 40 ms.
+            let _ = stream.set_nodelay(true);
+            let Ok(peer) = peers.enter(&stream) else { continue };
+            let pipeline = Rc::clone(&self.pipeline);
+            match self.tls.clone() {
+                None => {
+                    connections.spawn_local(async move {
+                        let caller = Caller { address, certificate: None };
+                        connection::serve_http1(stream, peer, caller, pipeline).await;
+                        drop(place);
+                    });
+                }
+                Some(tls) => {
+                    connections.spawn_local(over_tls(stream, tls, peer, address, pipeline, place));
+                }
             }
         }
     }
 }
 
-async fn connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    client: Option<Arc<ClientCertificate>>,
+async fn over_tls(
+    stream: TcpStream,
+    tls: Acceptor,
     peer: Peer,
+    address: IpAddr,
     pipeline: Rc<Pipeline>,
+    _place: Place,
 ) {
-    let _counted = Counted::new(&pipeline.metrics);
-    let service = service_fn(|mut request: Request<Incoming>| {
-        if let Some(client) = &client {
-            request.extensions_mut().insert(Arc::clone(client));
-        }
-        let pipeline = Rc::clone(&pipeline);
-        let in_progress = peer.begin();
-        async move {
-            let answer = pipeline.serve(request).await;
-            Ok::<_, Infallible>(answer.map(|body| body.counted(in_progress)))
-        }
-    });
-    let connection = http1::Builder::new()
-        // `Peers` looks after that.
-        .header_read_timeout(None)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let mut is_leaving = false;
-    poll_fn(|context| {
-        match peer.fate(context) {
-            Fate::Stay => {}
-            Fate::Leave if is_leaving => {}
-            Fate::Leave => {
-                is_leaving = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            Fate::Gone => return Poll::Ready(()),
-        }
-        // How a caller's connection ends is no event of ours: its requests tell their own story.
-        connection.as_mut().poll(context).map(drop)
-    })
-    .await;
-}
-
-struct Counted(prometheus_client::metrics::gauge::Gauge);
-
-impl Counted {
-    fn new(metrics: &Metrics) -> Self {
-        metrics.connections.inc();
-        Self(metrics.connections.clone())
+    let Some(Secured { stream, client }) = tls.accept(stream).await else { return };
+    let caller = Caller { address, certificate: client };
+    if stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
+        connection::serve_http2(stream, peer, caller, pipeline).await;
+    } else {
+        connection::serve_http1(stream, peer, caller, pipeline).await;
     }
 }
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
+/// Says why, as far as the socket takes it at once: whoever comes in crowds gets no more of our time. Over TLS there is
+/// nobody to say it to before the handshake, which is what costs.
+fn turn_away(stream: &TcpStream, full: Full) {
+    let answer: &[u8] = match full {
+        Full::Overall => {
+            b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 53\r\n\r\n\
+              The gateway has as many connections as it may have.\r\n"
+        }
+        Full::Client => {
+            b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 57\r\n\r\n\
+              There are as many connections of yours as there may be.\r\n"
+        }
+    };
+    // To close with bytes unread would reset the connection, and take the answer with it.
+    let _ = stream.try_read(&mut [0; 4096]);
+    let _ = stream.try_write(answer);
 }
 
 /// What has to be done now and then on this core. It ends with the pipeline, and does not keep it.
@@ -259,6 +249,7 @@ async fn chores(pipeline: Weak<Pipeline>, pool: Pool) {
         tokio::time::sleep(SWEEP_EVERY).await;
         pool.sweep();
         let Some(pipeline) = pipeline.upgrade() else { return };
+        pipeline.load.look();
         pipeline.open_stores();
         pipeline.metrics.settlements_lost.inc_by(pipeline.admitter.newly_lost());
         pipeline.admitter.renew_if_due().await;

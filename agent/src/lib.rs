@@ -3,7 +3,7 @@
 //! A request goes through the stages of `pipeline` in this order, each taking the evidence of the one before by value,
 //! so that none can be left out:
 //!
-//! classify → identify → read the ask → authorize → admit → route → forward → meter → settle
+//! front → classify → identify → read the ask → authorize → admit → route → forward → meter → settle
 //!
 //! Where things are: `cli` and `settings` are read once by `start`, which builds everything. `source` yields
 //! snapshots of the bundle, from a file or the environment, and the rest can't tell which. Each `core` is one thread
@@ -23,19 +23,24 @@ mod answer;
 mod ask;
 mod authorize;
 mod backoff;
+mod callers;
 mod cli;
 mod clock;
+mod connection;
 mod control_plane;
 mod core;
+mod cors;
 mod decisions;
 mod dial;
 mod did_key;
 mod enrolment;
 mod fetch;
 mod forward;
+mod front;
 mod identify;
 mod json_edit;
 mod listen;
+mod load;
 mod managed;
 mod meter;
 mod metrics;

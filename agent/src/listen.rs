@@ -40,6 +40,10 @@ pub(crate) fn bind(address: SocketAddr, workers: NonZeroUsize) -> Result<Vec<Tcp
 
 fn socket(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // `::` takes callers by IPv4 too, whatever the machine's default is.
+        socket.set_only_v6(false)?;
+    }
     socket.set_reuse_address(true)?;
     if is_shared {
         socket.set_reuse_port(true)?;

@@ -4,11 +4,15 @@ use crate::{
     access_log::{AccessLog, RefusedRequest},
     admit::{Admitter, Standing},
     answer::AnswerBody,
-    ask::{self, Ask, BodyBudget, BodyUse, Classified, Dialect, Operation, classify, dialect_of},
+    ask::{self, Ask, BodyBudget, BodyFault, BodyUse, Classified, Dialect, Operation, classify, dialect_of},
     authorize::{authorize, permit, visible_models},
+    callers::Proxies,
     clock::Clock,
+    cors::Cors,
     forward::{Forwarder, headers},
+    front::{self, Fault, Given},
     identify::{Identifier, Principal},
+    load::{CoreLoad, Overload},
     meter::{self, Collected},
     metrics::Metrics,
     own_routes::OwnRoutes,
@@ -21,15 +25,19 @@ use attach_proto::{
     id::ModelName,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
-use std::{borrow::Cow, rc::Rc, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, rc::Rc, sync::Arc};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 const X_LLM_MODEL: HeaderName = HeaderName::from_static("x-llm-model");
 const X_TOKENS_IN: HeaderName = HeaderName::from_static("x-tokens-in");
 const X_TOKENS_OUT: HeaderName = HeaderName::from_static("x-tokens-out");
+
+/// Tells nginx, and those that took it over from there, to pass on what comes when it comes.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// By kind of measure: the amount, what remains of it, and when it is whole again.
 const RATE_LIMITS: [(&[Measure], [HeaderName; 3]); 2] = [
@@ -64,10 +72,22 @@ pub(crate) struct Pipeline {
     pub(crate) access_log: AccessLog,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Clock,
+    pub(crate) proxies: Proxies,
+    pub(crate) cors: Cors,
+    pub(crate) load: CoreLoad,
+}
+
+/// How a request came.
+pub(crate) struct Arrival {
+    /// The other end of the connection.
+    pub(crate) address: IpAddr,
+    /// What the front handed on; HTTP/2 has none.
+    pub(crate) given: Option<Given>,
 }
 
 /// What is known of a request when it is refused.
 struct Known {
+    client: IpAddr,
     dialect: Dialect,
     principal: Option<Rc<Principal>>,
     operation: Option<Cow<'static, str>>,
@@ -75,8 +95,8 @@ struct Known {
 }
 
 impl Known {
-    fn of(dialect: Dialect) -> Self {
-        Self { dialect, principal: None, operation: None, model: None }
+    fn of(client: IpAddr, dialect: Dialect) -> Self {
+        Self { client, dialect, principal: None, operation: None, model: None }
     }
 }
 
@@ -88,20 +108,71 @@ impl Pipeline {
     }
 
     /// Answers a request, one way or the other.
-    pub(crate) async fn serve(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+    pub(crate) async fn serve(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<AnswerBody> {
+        if self.cors.is_off() {
+            return self.serve_caller(request, arrival).await;
+        }
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let mut response = self.serve_caller(request, arrival).await;
+        self.cors.mark(origin.as_ref(), response.headers_mut());
+        response
+    }
+
+    async fn serve_caller(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<AnswerBody> {
+        let given = arrival.given.as_ref();
         let request_id = RequestId::of(request.headers());
-        if let Some(mut response) = self.own_routes.public(&request) {
+        let client = self.proxies.client(arrival.address, request.headers());
+        let mut known = Known::of(client, dialect_of(request.uri().path()));
+        if let Err(fault) = front::check(&request, given) {
+            let mut response = self.refuse(&fault.into(), &request_id, &known);
+            if given.is_none() {
+                // HTTP/2 has no such header; a stream is all that ends.
+                response.headers_mut().remove(header::CONNECTION);
+            }
+            return response;
+        }
+        let preflight = |headers| respond(StatusCode::NO_CONTENT, headers, AnswerBody::whole(Bytes::new()));
+        let own = self.cors.preflight(&request).map(preflight).or_else(|| self.own_routes.public(&request));
+        if let Some(mut response) = own {
             response.headers_mut().insert(headers::X_REQUEST_ID, request_id.value);
             return response;
         }
-        let mut known = Known::of(dialect_of(request.uri().path()));
         match self.answer(request, &request_id, &mut known).await {
             Ok(mut response) => {
+                if given.is_some() && !self.load.keeps_connections() {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 response.headers_mut().insert(headers::X_REQUEST_ID, request_id.value);
                 response
             }
-            Err(refusal) => self.refuse(&refusal, &request_id, &known),
+            Err(refusal) => {
+                // hyper knows that the body broke off; the front knows why.
+                let why = given
+                    .and_then(Given::fault)
+                    .filter(|_| matches!(refusal, Refusal::Body(BodyFault::Broken)));
+                self.refuse(&why.map_or(refusal, Refusal::from), &request_id, &known)
+            }
         }
+    }
+
+    /// The bytes that answer what hyper never got to see. Whose dialect it is can't be told.
+    pub(crate) fn refuse_unread(&self, fault: Fault, address: IpAddr) -> Vec<u8> {
+        let refusal = Refusal::Front(fault);
+        let request_id = RequestId::of(&HeaderMap::new());
+        let known = Known::of(address, Dialect::OpenAi);
+        let response = self.refuse(&refusal, &request_id, &known);
+        let body = refusal.body(Dialect::OpenAi, &request_id.text);
+        let mut bytes =
+            format!("HTTP/1.1 {}\r\ncontent-length: {}\r\n", refusal.status(), body.len()).into_bytes();
+        for (name, value) in response.headers() {
+            bytes.extend_from_slice(name.as_str().as_bytes());
+            bytes.extend_from_slice(b": ");
+            bytes.extend_from_slice(value.as_bytes());
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&body);
+        bytes
     }
 
     async fn answer(
@@ -110,12 +181,12 @@ impl Pipeline {
         request_id: &RequestId,
         known: &mut Known,
     ) -> Result<Response<AnswerBody>, Refusal> {
+        let mut in_hand = self.load.take()?;
         // One snapshot from here to the end: a reload can't split a request.
         let snapshot = Arc::clone(&self.snapshots.borrow());
         let (head, body) = request.into_parts();
-        check_host(&head)?;
         if OwnRoutes::is_private(&head) {
-            let principal = self.identifier.identify(&head.headers, &snapshot).await?;
+            let principal = self.identifier.identify(&head, &snapshot).await?;
             return Ok(self.own_routes.private(&principal));
         }
 
@@ -126,10 +197,19 @@ impl Pipeline {
         known.operation = Some(classified.operation_name());
 
         // Before the body is read, so that strangers can't make us hold any.
-        let principal = self.identifier.identify(&head.headers, &snapshot).await?;
+        let principal = self.identifier.identify(&head, &snapshot).await?;
         known.principal = Some(Rc::clone(&principal));
+        let permit = permit(Rc::clone(&principal), classified.route.permission, &snapshot)?;
 
-        let permit = permit(principal, classified.route.permission, &snapshot)?;
+        let is_alone = snapshot.bundle().tenants.len() <= 1;
+        self.load.belongs_to(&mut in_hand, &principal.tenant, is_alone)?;
+        if classified.route.metering.is_metered() && self.forwarder.is_full(&snapshot) {
+            return Err(Overload::Engines.into());
+        }
+        let is_held = classified.body_use() != BodyUse::Streams;
+        if is_held && !self.load.takes_body(body.size_hint().exact()) {
+            return Err(Overload::Memory.into());
+        }
 
         let ask = self.read(classified, body, &snapshot).await?;
         known.model = ask.model().cloned();
@@ -146,6 +226,7 @@ impl Pipeline {
         }
 
         let mut ticket = self.admitter.admit(grant, Rc::clone(&request_id.text)).await?;
+        ticket.came_from(known.client);
         let standing = ticket.take_standing();
         let model = ticket.ask().model().cloned();
 
@@ -158,7 +239,9 @@ impl Pipeline {
                 respond(head.status, headers, AnswerBody::whole(body))
             }
             Collected::Passing { head, body } => {
-                respond(head.status, headers::towards_caller(&head.headers), AnswerBody::stream(body))
+                let mut headers = headers::towards_caller(&head.headers);
+                headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+                respond(head.status, headers, AnswerBody::stream(body))
             }
         };
         let headers = response.headers_mut();
@@ -166,7 +249,7 @@ impl Pipeline {
         if let Some(value) = model.and_then(|model| HeaderValue::try_from(model.as_str()).ok()) {
             headers.insert(X_LLM_MODEL, value);
         }
-        Ok(response)
+        Ok(response.map(|body| body.held(in_hand)))
     }
 
     async fn read(
@@ -196,6 +279,7 @@ impl Pipeline {
         self.access_log.refused(&RefusedRequest {
             time: self.clock.now(),
             request_id: &request_id.text,
+            client: known.client,
             principal: known.principal.as_deref(),
             operation: known.operation.as_deref(),
             model: known.model.as_ref().map(ModelName::as_str),
@@ -212,6 +296,12 @@ impl Pipeline {
         }
         if let Some(value) = refusal.allow() {
             headers.insert(header::ALLOW, value);
+        }
+        if let Some(value) = refusal.accept_encoding() {
+            headers.insert(header::ACCEPT_ENCODING, value);
+        }
+        if refusal.closes() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(standing) = refusal.standing() {
             set_rate_limits(&mut headers, &[standing]);
@@ -247,15 +337,6 @@ impl RequestId {
                 Self { text: text.into(), value }
             }
         }
-    }
-}
-
-/// Exactly one `Host` (RFC 9112 section 3.2); HTTP/1.0 may leave it out.
-fn check_host(head: &http::request::Parts) -> Result<(), Refusal> {
-    match head.headers.get_all(header::HOST).into_iter().count() {
-        1 => Ok(()),
-        0 if head.version == Version::HTTP_10 => Ok(()),
-        _ => Err(Refusal::Host),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Which engine serves it: model → upstreams that have it → the least loaded by weight.
 
-use crate::{admit::Ticket, snapshot::Engine};
+use crate::{
+    admit::Ticket,
+    snapshot::{Engine, Snapshot},
+};
 use attach_proto::{
     bundle::{ModelTarget, Upstream},
     id::{ModelName, UpstreamId},
@@ -77,6 +80,15 @@ impl Engines {
             .find_map(|target| Some((self.take_place(&target.engine.upstream)?, target)))
             .map(|(place, target)| (target, place))
             .ok_or(NoRoute::Busy)
+    }
+
+    /// Whether none of them would take another request, whatever its model.
+    pub(crate) fn are_full(&self, snapshot: &Snapshot) -> bool {
+        let is_full = |engine: &Arc<Engine>| {
+            let in_flight = || self.load(&engine.upstream.id).in_flight.load(Ordering::Relaxed);
+            engine.upstream.max_in_flight.is_some_and(|cap| in_flight() >= cap)
+        };
+        !snapshot.engines().is_empty() && snapshot.engines().iter().all(is_full)
     }
 
     /// The least loaded first, by weight; those that could not be reached last.

@@ -95,8 +95,8 @@ impl Settler {
         let mut entries = Vec::with_capacity(batch.len());
         let mut waiters = Vec::with_capacity(batch.len());
         let mut settlements: Vec<(Rc<QuotaStore>, Vec<Settlement>)> = Vec::new();
-        for Settled { event, is_metered, hold, consumed, waiter } in batch.drain(..) {
-            self.access_log.served(&event);
+        for Settled { event, client, is_metered, hold, consumed, waiter } in batch.drain(..) {
+            self.access_log.served(&event, client);
             self.metrics.settled(&event, is_metered);
             if is_metered {
                 entries.push(entry(event));

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and prints what it measured"
 )]
 
+mod overload;
 mod quota_outage;
 
 use tokio::sync::{Mutex, MutexGuard};

@@ -5,12 +5,17 @@
 mod api_keys;
 mod applications;
 mod bad_input;
+mod behind_nginx;
 mod chunking;
+mod connections;
+mod cors;
 mod dids;
 mod durability;
 mod ends;
 mod engines;
 mod first_commands;
+mod hostile_http;
+mod http2;
 mod identity;
 mod layering;
 mod limits;

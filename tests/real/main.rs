@@ -15,6 +15,7 @@ mod clients;
 mod counts;
 mod engines;
 mod first_commands;
+mod h2spec;
 mod leaving;
 mod llamacpp;
 mod ollama;
@@ -58,7 +59,7 @@ macro_rules! scenarios {
 }
 
 /// In this order: the last ones kill engines.
-const SCENARIOS: [(&str, Scenario); 14] = scenarios![
+const SCENARIOS: [(&str, Scenario); 15] = scenarios![
     ollama::each_request_of_the_official_clients_is_counted_as_the_engine_counts,
     ollama::models_are_listed_and_an_unknown_one_is_refused_in_each_dialect,
     ollama::one_model_has_one_name_in_the_usage_however_a_caller_writes_it,
@@ -68,6 +69,7 @@ const SCENARIOS: [(&str, Scenario); 14] = scenarios![
     changes::a_models_file_reaches_the_engine_whole_and_the_gateway_does_not_keep_it,
     llamacpp::each_request_of_the_official_clients_is_counted_as_the_engine_counts,
     first_commands::run_as_written,
+    h2spec::http2_is_as_specified,
     leaving::a_client_that_leaves_frees_the_engine_within_a_second,
     leaving::an_official_client_that_is_killed_frees_the_engine_within_a_second,
     runner_killed::the_stream_ends_in_an_error_of_its_dialect,

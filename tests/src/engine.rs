@@ -25,6 +25,8 @@ pub enum Script {
     Stream(&'static str, Vec<Step>),
     /// The steps alone: whatever the test wants on the wire.
     Raw(Vec<Step>),
+    /// A chat's answer that says what the last message said; an empty list to what has no messages.
+    Echo,
     /// One for those who ask for a stream, another for the rest.
     AsAsked { stream: Box<Script>, whole: Box<Script> },
 }
@@ -90,6 +92,19 @@ impl Script {
                 std::iter::once(Step::Bytes(head.into())).chain(steps).collect()
             }
             Self::Raw(steps) => steps,
+            Self::Echo => {
+                let asked: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
+                let last = asked["messages"].as_array().and_then(|messages| messages.last());
+                let answer = match last {
+                    Some(message) => {
+                        let mut answer = samples::openai_chat_body(1, 1);
+                        answer["choices"][0]["message"]["content"] = message["content"].clone();
+                        answer
+                    }
+                    None => json!({"models": []}),
+                };
+                Self::Json(200, answer).steps(seen)
+            }
             Self::AsAsked { stream, .. } if seen.json()["stream"] == true => stream.steps(seen),
             Self::AsAsked { whole, .. } => whole.steps(seen),
         }

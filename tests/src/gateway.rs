@@ -22,6 +22,7 @@ const START: Duration = Duration::from_secs(20);
 pub struct Setup {
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
+    host: String,
     /// What it joins a control plane with, at each start.
     join: Option<String>,
     folder: Arc<tempfile::TempDir>,
@@ -55,7 +56,8 @@ impl Default for Setup {
 impl Setup {
     pub fn new() -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a temporary folder"));
-        Self { environment: Vec::new(), arguments: Vec::new(), join: None, folder, binary: None }
+        let host = "127.0.0.1".to_owned();
+        Self { environment: Vec::new(), arguments: Vec::new(), host, join: None, folder, binary: None }
     }
 
     /// `OIDC_ISSUER` and `OIDC_AUD` of this issuer.
@@ -78,6 +80,13 @@ impl Setup {
     #[must_use]
     pub fn with_argument(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// The address that it listens on, in place of loopback.
+    #[must_use]
+    pub fn with_host(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
         self
     }
 
@@ -162,7 +171,7 @@ impl Setup {
         let child = command
             .args([
                 "--host",
-                "127.0.0.1",
+                &self.host,
                 "--port",
                 &port.to_string(),
                 "--admin-port",

@@ -19,6 +19,7 @@ pub mod disk;
 pub mod engine;
 pub mod gateway;
 pub mod issuer;
+pub mod nginx;
 pub mod postgres;
 pub mod redis;
 
@@ -28,6 +29,7 @@ pub use disk::Disk;
 pub use engine::{Engine, Script};
 pub use gateway::Gateway;
 pub use issuer::Issuer;
+pub use nginx::Nginx;
 pub use postgres::{Postgres, TestDatabase};
 pub use redis::Redis;
 

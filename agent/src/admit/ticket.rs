@@ -15,7 +15,7 @@ use attach_proto::{
     usage::{Attempt, MeasureSource, MeasuredQuantity, Outcome, UsageEvent},
 };
 use jiff::Timestamp;
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{net::IpAddr, rc::Rc, sync::Arc, time::Instant};
 use tokio::sync::{mpsc::OwnedPermit, oneshot};
 use uuid::Uuid;
 
@@ -35,6 +35,8 @@ pub(crate) struct Ticket {
     agent: AgentId,
     pool: Option<PoolId>,
     request_id: Rc<str>,
+    /// Where the caller is, for the access log.
+    client: Option<IpAddr>,
     hold: Option<Hold>,
     standing: Vec<Standing>,
     output_cap: Option<u64>,
@@ -63,6 +65,7 @@ struct Progress {
 #[derive(Debug)]
 pub(crate) struct Settled {
     pub(crate) event: UsageEvent,
+    pub(crate) client: Option<IpAddr>,
     /// Whether the event is usage. Requests that only read (lists of models, health) are logged, not metered.
     pub(crate) is_metered: bool,
     pub(crate) hold: Option<Hold>,
@@ -96,6 +99,7 @@ impl Ticket {
             agent,
             pool,
             request_id,
+            client: None,
             hold,
             standing,
             output_cap,
@@ -135,6 +139,10 @@ impl Ticket {
 
     pub(crate) fn snapshot(&self) -> &Arc<Snapshot> {
         self.grant.snapshot()
+    }
+
+    pub(crate) fn came_from(&mut self, client: IpAddr) {
+        self.client = Some(client);
     }
 
     /// How the limits stand, for the headers of the answer; asked once.
@@ -235,7 +243,8 @@ impl Ticket {
             duration: self.started.elapsed(),
         };
         let is_metered = route.metering.is_metered();
-        queue.send(Settled { event, is_metered, hold: self.hold.take(), consumed, waiter });
+        let client = self.client;
+        queue.send(Settled { event, client, is_metered, hold: self.hold.take(), consumed, waiter });
     }
 
     /// The engine's word where it has one, else the gateway's own count, marked as such. Before the first byte of

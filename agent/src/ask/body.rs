@@ -45,8 +45,7 @@ pub(crate) struct BodyBudget(Arc<AtomicUsize>);
 
 impl BodyBudget {
     pub(crate) fn of_this_machine() -> Self {
-        let memory = [machine_memory(), container_memory()].into_iter().flatten().min();
-        Self(Arc::new(AtomicUsize::new(memory.unwrap_or(FALLBACK_MEMORY) / MEMORY_SHARE)))
+        Self(Arc::new(AtomicUsize::new(memory().unwrap_or(FALLBACK_MEMORY) / MEMORY_SHARE)))
     }
 
     /// No bytes of it.
@@ -86,6 +85,11 @@ impl Room {
     fn into_bytes(mut self) -> usize {
         std::mem::take(&mut self.bytes)
     }
+}
+
+/// Bytes that this process may use: the container's, or the machine's.
+pub(crate) fn memory() -> Option<usize> {
+    [machine_memory(), container_memory()].into_iter().flatten().min()
 }
 
 /// What the container may use, by either version of control groups.

@@ -11,7 +11,7 @@ mod route;
 mod upload;
 
 pub(crate) use attach_proto::route::{Dialect, Metering, Operation};
-pub(crate) use body::{BODY_IDLE, BodyBudget, BodyFault, collect};
+pub(crate) use body::{BODY_IDLE, BodyBudget, BodyFault, collect, memory};
 pub(crate) use change::read_change;
 pub(crate) use read::{AskFault, read, read_as_it_is, read_upload, read_without_body};
 pub(crate) use request::{Ask, Content};

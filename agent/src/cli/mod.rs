@@ -9,6 +9,7 @@ mod tls;
 pub(crate) use tls::{AcmeBy, TlsArgs, TlsFrom};
 
 use crate::{
+    callers::parse_net,
     clock::Clock,
     enrolment::is_enrolled,
     settings::{Environment, InvalidSettings, Settings},
@@ -16,6 +17,7 @@ use crate::{
     usage::{self, UsageArgs},
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
 use std::{
     io::{self, Write as _},
     net::IpAddr,
@@ -64,6 +66,7 @@ wins over .env):
   WINDOW                 length of that window in seconds (60)
   REDIS_URL              share limits between gateways: redis://host:port
   MAX_REQUEST_BYTES      largest request body (33554432)
+  TRUSTED_PROXIES, CORS_ORIGINS  as --trusted-proxies, --cors-origins
   JWKS_TTL               seconds after which an issuer's keys are renewed at the latest (600)
   ALLOW_ADDRESSES        as --allow-addresses: 10.1.0.0/16,fd00::/8
   AUTH0_DOMAIN, AUTH0_CLIENT  shown to browser front ends at /auth/config
@@ -94,6 +97,15 @@ pub(crate) enum Command {
         state: PathBuf,
     },
 }
+
+/// Each takes some 20 KiB while it is idle, and two file descriptors: a third of a gigabyte in all.
+const MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
+
+/// A quarter of all, so that it takes more than one to keep all others out. An office behind one address has room.
+const MAX_CONNECTIONS_PER_CLIENT: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+
+/// Half as many as connections. An engine has some hundred in hand at a time; this is for many engines, and for waits.
+const MAX_IN_PROGRESS: NonZeroUsize = NonZeroUsize::new(8_192).unwrap();
 
 /// In the working directory, beside `.env`.
 pub(crate) const DEFAULT_STATE: &str = ".attach";
@@ -135,6 +147,22 @@ pub(crate) struct ServeArgs {
     /// Threads that serve requests [default: one for each core]
     #[arg(long)]
     pub(crate) workers: Option<NonZeroUsize>,
+    /// Connections of callers at a time; who comes beyond it is told so and let go
+    #[arg(long, value_name = "COUNT", default_value_t = MAX_CONNECTIONS)]
+    pub(crate) max_connections: NonZeroUsize,
+    /// Connections of one client at a time: one address, or one /64 network of IPv6. Not for --trusted-proxies
+    #[arg(long, value_name = "COUNT", default_value_t = MAX_CONNECTIONS_PER_CLIENT)]
+    pub(crate) max_connections_per_client: NonZeroUsize,
+    /// Requests in progress at a time, of which one tenant among several may have half; more are answered 503 or 429
+    #[arg(long, value_name = "COUNT", default_value_t = MAX_IN_PROGRESS)]
+    pub(crate) max_in_progress: NonZeroUsize,
+    /// Networks of proxies that are believed when they say for whom they call (X-Forwarded-For, Forwarded), for the access
+    /// log
+    #[arg(long, value_name = "CIDR,…", value_delimiter = ',', value_parser = parse_net)]
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Origins of pages that may call from a browser; * for all
+    #[arg(long, value_name = "ORIGIN,…", value_delimiter = ',')]
+    pub(crate) cors_origins: Vec<String>,
     /// Where the access log goes, a JSON line for each request
     #[arg(long, value_name = "WHERE", default_value = "stdout")]
     pub(crate) access_log: AccessLogTo,

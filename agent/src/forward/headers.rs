@@ -24,10 +24,9 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// Never reach the engine: credentials; what would make Ollama refuse (a foreign Origin or Host) or believe a
 /// client address; what frames the body, which is ours; what would make the answer unreadable to the meter.
-const NOT_FOR_THE_ENGINE: [HeaderName; 15] = [
+const NOT_FOR_THE_ENGINE: [HeaderName; 14] = [
     header::AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("x_api_key"),
     HeaderName::from_static("api-key"),
     header::COOKIE,
     header::ORIGIN,
@@ -64,6 +63,9 @@ const OURS: [HeaderName; 5] = [
     HeaderName::from_static("x-tokens-in"),
     HeaderName::from_static("x-tokens-out"),
 ];
+
+/// Which pages may read an answer is the gateway's to say; an engine says it of itself, often to all.
+const CORS_PREFIX: &str = "access-control-";
 
 /// Characters of the session id that existing engines behind Attach Gateway know.
 const SESSION_CHARACTERS: usize = 16;
@@ -104,7 +106,7 @@ pub(crate) fn towards_caller(from_engine: &HeaderMap) -> HeaderMap {
     let listed = connection_listed(from_engine);
     let mut headers = HeaderMap::with_capacity(from_engine.len() + 8);
     for (name, value) in from_engine {
-        if crosses(name, &listed) && !OURS.contains(name) {
+        if crosses(name, &listed) && !OURS.contains(name) && !name.as_str().starts_with(CORS_PREFIX) {
             headers.append(name, value.clone());
         }
     }
@@ -121,17 +123,11 @@ fn connection_listed(headers: &HeaderMap) -> Vec<String> {
     values.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
 }
 
-/// `X_Attach_User` is the same as `X-Attach-User` to servers that read headers as CGI variables.
+/// `X_Attach_User` is the same as `X-Attach-User` to servers that read headers as CGI variables, and `Content_Length` as
+/// `Content-Length`: no header with an underscore crosses, which is nginx's default too.
 fn is_stamped(name: &HeaderName) -> bool {
-    let starts_with = |prefix: &str| {
-        let name = name.as_str().as_bytes().get(..prefix.len());
-        name.is_some_and(|name| {
-            name.iter()
-                .zip(prefix.bytes())
-                .all(|(&byte, wanted)| byte == wanted || (byte == b'_' && wanted == b'-'))
-        })
-    };
-    STAMPED_PREFIXES.into_iter().any(starts_with)
+    let name = name.as_str();
+    STAMPED_PREFIXES.into_iter().any(|prefix| name.starts_with(prefix)) || name.contains('_')
 }
 
 fn stamp(headers: &mut HeaderMap, from_caller: &HeaderMap, principal: &Principal) {

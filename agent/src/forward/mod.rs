@@ -14,6 +14,7 @@ use crate::{
     admit::Ticket,
     refusal::Refusal,
     route::{Engines, NoRoute, Place, Target},
+    snapshot::Snapshot,
 };
 use attach_proto::{
     bundle::UpstreamTimeouts,
@@ -63,6 +64,11 @@ pub(crate) struct Forwarder {
 impl Forwarder {
     pub(crate) fn new(pool: Pool, engines: Engines) -> Self {
         Self { pool, engines }
+    }
+
+    /// Whether no engine would take another request.
+    pub(crate) fn is_full(&self, snapshot: &Snapshot) -> bool {
+        self.engines.are_full(snapshot)
     }
 
     /// A failure settles the ticket; what is returned is for the caller.

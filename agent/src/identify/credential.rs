@@ -14,8 +14,19 @@ const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 #[derive(Debug)]
 pub(super) struct Credential<'a> {
     pub(super) bytes: Cow<'a, [u8]>,
-    /// By Basic: then it can be a key, and no token. What stores passwords would keep a token beyond its end.
-    pub(super) is_password: bool,
+    pub(super) scheme: Scheme,
+}
+
+/// How a credential came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Bearer,
+    /// A key, and no token: what stores passwords would keep a token beyond its end.
+    Basic,
+    /// A token that is bound to a key (RFC 9449 section 7.1).
+    Dpop,
+    /// `x-api-key`.
+    Key,
 }
 
 /// What comes after `Bearer`, the password of `Basic` (RFC 7617; its user name counts for nothing), or `x-api-key`; two of
@@ -26,7 +37,7 @@ pub(super) struct Credential<'a> {
 pub(super) fn credential(headers: &HeaderMap) -> Result<Credential<'_>, IdentityFault> {
     let authorization = only(headers, &header::AUTHORIZATION)?.map(authorization).transpose()?;
     let key = only(headers, &X_API_KEY)?
-        .map(|value| Credential { bytes: Cow::Borrowed(value.as_bytes().trim_ascii()), is_password: false });
+        .map(|value| Credential { bytes: Cow::Borrowed(value.as_bytes().trim_ascii()), scheme: Scheme::Key });
     let credential = match (authorization, key) {
         (Some(one), Some(other)) if one.bytes != other.bytes => return Err(IdentityFault::TwoCredentials),
         (Some(one), _) | (None, Some(one)) => one,
@@ -55,9 +66,11 @@ fn authorization(value: &HeaderValue) -> Result<Credential<'_>, IdentityFault> {
     let (scheme, rest) = value.split_at(end);
     let rest = rest.trim_ascii();
     if scheme.eq_ignore_ascii_case(b"bearer") {
-        Ok(Credential { bytes: Cow::Borrowed(rest), is_password: false })
+        Ok(Credential { bytes: Cow::Borrowed(rest), scheme: Scheme::Bearer })
     } else if scheme.eq_ignore_ascii_case(b"basic") {
-        Ok(Credential { bytes: Cow::Owned(password(rest)?), is_password: true })
+        Ok(Credential { bytes: Cow::Owned(password(rest)?), scheme: Scheme::Basic })
+    } else if scheme.eq_ignore_ascii_case(b"dpop") {
+        Ok(Credential { bytes: Cow::Borrowed(rest), scheme: Scheme::Dpop })
     } else {
         Err(IdentityFault::SchemeNotKnown)
     }
@@ -98,7 +111,7 @@ mod tests {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
         let credential = credential(&headers).map_err(|fault| fault.code())?;
-        Ok((credential.bytes.into_owned(), credential.is_password))
+        Ok((credential.bytes.into_owned(), credential.scheme == Scheme::Basic))
     }
 
     fn basic(text: &str) -> String {

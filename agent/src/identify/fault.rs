@@ -98,6 +98,14 @@ pub(crate) enum IdentityFault {
     NotAccessToken(&'static str),
     #[error("bound to a key by `cnf`, and the proof of that key cannot be checked here")]
     ConfirmationUnproven,
+    #[error("the DPoP proof {0}")]
+    DpopProof(&'static str),
+    #[error("the token is bound to no key, and came with the scheme DPoP")]
+    NotBound,
+    #[error("bound to a client certificate, and the connection has none")]
+    CertificateNotPresented,
+    #[error("bound to another client certificate than the connection's")]
+    OtherCertificate,
     #[error("client {0} is none whose tokens this provider's configuration accepts")]
     ClientNotAllowed(Excerpt),
     #[error("claim {claim}, which this provider's configuration requires, {}", if *is_present { "has another value" } else { "is missing" })]
@@ -199,6 +207,10 @@ impl IdentityFault {
             Self::IssuedInFuture { .. } => "issued_in_future",
             Self::NotAccessToken(_) => "not_access_token",
             Self::ConfirmationUnproven => "confirmation_unproven",
+            Self::DpopProof(_) => "dpop_proof",
+            Self::NotBound => "not_bound",
+            Self::CertificateNotPresented => "certificate_not_presented",
+            Self::OtherCertificate => "other_certificate",
             Self::UserClaim { .. } => "user_claim",
             Self::UnknownKey { .. } => "unknown_key",
             Self::KeyNotForAlgorithm { .. } => "key_not_for_algorithm",

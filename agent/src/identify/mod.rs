@@ -25,27 +25,30 @@ mod mapping;
 mod meant;
 mod named_user;
 mod pace;
+mod possession;
 mod principal;
+mod proof;
 mod renew;
 #[cfg(test)]
 mod tests;
 mod token;
+mod used;
 mod verify;
 
-pub(crate) use did::UsedProofs;
 pub(crate) use fault::IdentityFault;
 pub(crate) use issuers::{IssuerStatus, Issuers};
 pub(crate) use key_set::check_key_sets;
 pub(crate) use principal::{KeyBounds, Principal};
+pub(crate) use used::UsedProofs;
 
 use crate::{clock::Clock, snapshot::Snapshot};
 use attach_proto::key_text;
 use aws_lc_rs::digest::{SHA256, digest};
 use cache::{Entry, VerifiedCallers};
-use credential::{Credential, credential};
+use credential::{Credential, Scheme, credential};
 use did::Proven;
 use holder::holder;
-use http::HeaderMap;
+use http::request::Parts;
 use named_user::NamedUser;
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 use verify::{Verified, verify};
@@ -71,15 +74,17 @@ impl Identifier {
     /// The first check that failed. All are the caller's fault, but for an issuer that cannot be asked (503).
     pub(crate) async fn identify(
         &self,
-        headers: &HeaderMap,
+        head: &Parts,
         snapshot: &Snapshot,
     ) -> Result<Rc<Principal>, IdentityFault> {
-        let holder = self.holder(&credential(headers)?, snapshot).await?;
+        let credential = credential(&head.headers)?;
+        let holder = self.holder(&credential, snapshot).await?;
+        possession::check(&holder, &credential, head, &self.used, self.clock.now())?;
         if !holder.bounds.as_ref().is_some_and(|bounds| bounds.act_as) {
             return Ok(holder);
         }
         // Made anew each time and kept nowhere: one user's verdict can't be another's, and whoever invents names fills nothing.
-        Ok(match NamedUser::read(headers)? {
+        Ok(match NamedUser::read(&head.headers)? {
             Some(named) => Rc::new(named.of(&holder)),
             None => holder,
         })
@@ -90,13 +95,13 @@ impl Identifier {
         credential: &Credential<'_>,
         snapshot: &Snapshot,
     ) -> Result<Rc<Principal>, IdentityFault> {
-        let Credential { bytes, is_password } = credential;
+        let Credential { bytes, scheme } = credential;
         if key_text::claims_to_be_key(bytes) && !key_text::has_form(bytes) {
             return Err(IdentityFault::MalformedApiKey);
         }
         let hash = sha256(bytes);
         // Before what was verified is looked at: a token that came as a bearer does not come as a password.
-        if *is_password && snapshot.key(&hash).is_none() {
+        if *scheme == Scheme::Basic && snapshot.key(&hash).is_none() {
             return Err(IdentityFault::UnknownApiKey);
         }
         let revision = snapshot.bundle().revision;

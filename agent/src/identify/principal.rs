@@ -1,5 +1,6 @@
 //! A verified caller.
 
+use super::possession::Binding;
 use attach_proto::{
     bundle::Permission,
     id::{IdentityProviderId, KeyId, ModelName, TenantId},
@@ -29,6 +30,8 @@ pub(crate) struct Principal {
     pub(crate) cost_centre: Option<String>,
     /// What an API key may be used for at most. `None` for callers without one, whom the access rules alone bound.
     pub(crate) bounds: Option<KeyBounds>,
+    /// What the token is bound to, which each request must show.
+    pub(crate) bound_to: Option<Binding>,
     /// The application's key, when that named this caller.
     pub(crate) delegated_by: Option<KeyId>,
     /// What the engine may see: base64url of a JSON object, at most 4 KiB.
@@ -63,6 +66,7 @@ impl Principal {
             project: None,
             cost_centre: None,
             bounds: None,
+            bound_to: None,
             delegated_by: None,
             forwarded_claims: None,
         }

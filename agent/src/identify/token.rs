@@ -29,11 +29,29 @@ pub(super) struct Header {
     pub(super) is_at_jwt: bool,
 }
 
+/// A signed token taken apart, its header still unread.
+#[derive(Debug)]
+pub(super) struct Compact<'a> {
+    pub(super) header: Vec<u8>,
+    pub(super) payload: Vec<u8>,
+    pub(super) signed: &'a [u8],
+    pub(super) signature: Vec<u8>,
+}
+
 impl<'a> Token<'a> {
     /// # Errors
     /// The first rule of RFC 7515 or RFC 8725 that the token's form or header breaks; `UnknownApiKey` for what has no
     /// form of a token at all.
     pub(super) fn parse(text: &'a str) -> Result<Self, IdentityFault> {
+        let Compact { header, payload, signed, signature } = Compact::split(text)?;
+        Ok(Self { header: Header::parse(&header)?, payload, signed, signature })
+    }
+}
+
+impl<'a> Compact<'a> {
+    /// # Errors
+    /// As those of [`Token::parse`], but for the header.
+    pub(super) fn split(text: &'a str) -> Result<Self, IdentityFault> {
         // RFC 7516 section 9: an encrypted token has five parts.
         if text.bytes().filter(|&byte| byte == b'.').count() == 4 {
             return Err(IdentityFault::Encrypted);
@@ -44,7 +62,7 @@ impl<'a> Token<'a> {
             text.rsplit_once('.').and_then(|(signed, last)| Some((signed, signed.split_once('.')?, last)));
         let (signed, (header, payload), signature) = parts.ok_or(IdentityFault::UnknownApiKey)?;
         Ok(Self {
-            header: Header::parse(&decode(header, "header")?)?,
+            header: decode(header, "header")?,
             payload: decode(payload, "payload")?,
             signed: signed.as_bytes(),
             signature: decode(signature, "signature")?,

@@ -12,6 +12,7 @@ use super::{
     kind::check_kind,
     mapping::{check_subject, principal},
     meant,
+    possession::binding,
     principal::Principal,
     token::{Header, Token},
 };
@@ -46,19 +47,14 @@ pub(super) async fn verify(
     let valid_until = claims.check_times(clock.now(), provider.clock_skew, provider.max_age)?;
     check_kind(&claims, &token.header, provider)?;
     check_claims(&claims, provider)?;
-    // RFC 7800; bound by DPoP (RFC 9449) or a client certificate (RFC 8705), it is nothing without the proof.
-    // Keycloak says so by the claim `typ` too.
-    let says_bound = claims.text("typ").is_some_and(|typ| typ.eq_ignore_ascii_case("DPoP"));
-    if says_bound || claims.get("cnf").is_some() {
-        return Err(IdentityFault::ConfirmationUnproven);
-    }
+    let bound_to = binding(&claims, provider)?;
     check_subject(&claims, provider)?;
 
     let keys = issuers.keys_of(provider).ok_or_else(|| not_applied(issuer))?;
     let held = held_with_key(&keys, issuer, &token.header, clock).await?;
     check_signature(&held, &token)?;
     check_scopes(&claims, provider)?;
-    let principal = principal(&claims, issuer, provider)?;
+    let principal = Principal { bound_to, ..principal(&claims, issuer, provider)? };
     Ok(Verified { principal, valid_until, generation: held.generation, keys })
 }
 

@@ -4,7 +4,10 @@
 //! ends in an error, however cleanly the engine closed it. Dropping the body (the caller hung up) closes the
 //! connection to the engine, which then stops, and settles the ticket.
 
-use super::{End, LengthEnd, Scanner, silence::Silence};
+use super::{
+    End, LengthEnd, Scanner,
+    silence::{PING_EVERY, Silence, Silent},
+};
 use crate::{
     admit::{Durable, STEP, StoreFault, Ticket},
     forward::{EngineBody, EngineFault},
@@ -96,6 +99,7 @@ impl MeteredBody {
             ceiling: ticket.ask().output_asked().map(|asked| asked.saturating_mul(choices)),
             is_exhausted: false,
         };
+        let ping_every = scanner.as_ref().filter(|scanner| scanner.has_events()).map(|_| PING_EVERY);
         let mut body = Self {
             engine: Some(engine),
             scanner,
@@ -104,7 +108,7 @@ impl MeteredBody {
             phase: Phase::Streaming,
             allowance,
             extension: None,
-            silence: Silence::new(between_bytes),
+            silence: Silence::new(between_bytes, ping_every),
             is_stream: begun.is_empty(),
             outcome_of_whole,
         };
@@ -279,6 +283,16 @@ impl MeteredBody {
         }
     }
 
+    /// A comment, which readers of events skip, so that those in between see a byte now and then. Within an event it would
+    /// be one more line of it, and its end the event's.
+    fn ping(&mut self) {
+        const PING: Bytes = Bytes::from_static(b": ping\n\n");
+        let is_between = self.scanner.as_ref().is_some_and(Scanner::is_between_events);
+        if is_between && matches!(self.phase, Phase::Streaming) {
+            self.ready.push_back(PING);
+        }
+    }
+
     fn poll_engine(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some((engine, _)) = &mut self.engine else {
             // Given up: whatever the caller does not have yet does not come.
@@ -307,8 +321,10 @@ impl MeteredBody {
                 Poll::Ready(())
             }
             Poll::Pending => {
-                ready!(self.silence.poll(context));
-                self.stop_short(EngineFault::TimedOut);
+                match ready!(self.silence.poll(context)) {
+                    Silent::Awhile => self.ping(),
+                    Silent::TooLong => self.stop_short(EngineFault::TimedOut),
+                }
                 Poll::Ready(())
             }
         }

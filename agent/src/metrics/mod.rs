@@ -60,6 +60,7 @@ pub(crate) struct Metrics {
     pub(crate) spool_refused: Gauge,
     pub(crate) settlements_lost: Counter,
     pub(crate) events_lost: Counter,
+    pub(crate) connections_refused: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -100,6 +101,7 @@ impl Metrics {
         let spool_refused = Gauge::default();
         let settlements_lost = Counter::default();
         let events_lost = Counter::default();
+        let connections_refused = Counter::default();
 
         let mut registry = Registry::with_prefix("attach");
         registry.register("requests", "Admitted requests by how they ended", Family::clone(&requests));
@@ -115,6 +117,11 @@ impl Metrics {
             Family::clone(&first_byte),
         );
         registry.register("open_connections", "Connections of callers", connections.clone());
+        registry.register(
+            "connections_refused",
+            "Connections of callers beyond the limits",
+            connections_refused.clone(),
+        );
         registry.register("bundle_revision", "Revision that is served", bundle_revision.clone());
         registry.register(
             "log_lines_dropped",
@@ -163,6 +170,7 @@ impl Metrics {
             spool_refused,
             settlements_lost,
             events_lost,
+            connections_refused,
         }
     }
 

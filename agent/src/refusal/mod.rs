@@ -10,7 +10,9 @@ use crate::{
     ask::{AskFault, BodyFault, RouteFault},
     authorize::Forbidden,
     forward::EngineFault,
+    front::Fault,
     identify::IdentityFault,
+    load::Overload,
     route::NoRoute,
 };
 use http::{HeaderValue, StatusCode};
@@ -19,8 +21,9 @@ use std::time::Duration;
 /// Why a request is not served. Each stage has its own closed set of reasons.
 #[derive(Debug)]
 pub(crate) enum Refusal {
+    Front(Fault),
+    Overloaded(Overload),
     Route(RouteFault),
-    Host,
     Identity(IdentityFault),
     Body(BodyFault),
     /// A body that was on its way to the engine already.
@@ -85,11 +88,20 @@ impl Refusal {
     fn line(&self) -> Line {
         use Blame::{Caller, Engine, Gateway, Issuer, QuotaStore};
         match self {
+            Self::Front(fault) => front_line(*fault),
+            Self::Overloaded(Overload::Requests | Overload::Memory) => {
+                line(StatusCode::SERVICE_UNAVAILABLE, "overloaded", Gateway).retry(SOON)
+            }
+            Self::Overloaded(Overload::Tenant) => {
+                line(StatusCode::TOO_MANY_REQUESTS, "too_many_in_progress", Caller).retry(SOON)
+            }
+            Self::Overloaded(Overload::Engines) => {
+                line(StatusCode::SERVICE_UNAVAILABLE, "engine_busy", Engine).retry(SOON)
+            }
             Self::Route(RouteFault::Unknown) => line(StatusCode::NOT_FOUND, "unknown_route", Caller),
             Self::Route(RouteFault::Method(_)) => {
                 line(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", Caller)
             }
-            Self::Host => line(StatusCode::BAD_REQUEST, "invalid_host", Caller),
             Self::Identity(fault) if fault.retry_after().is_some() => Line {
                 retry_after: fault.retry_after(),
                 ..line(StatusCode::SERVICE_UNAVAILABLE, "issuer_unavailable", Issuer)
@@ -196,6 +208,11 @@ impl Refusal {
         if self.status() != StatusCode::UNAUTHORIZED {
             return None;
         }
+        // RFC 9449 section 7.1.
+        if matches!(fault, IdentityFault::DpopProof(_)) {
+            let value = "DPoP realm=\"attach-gateway\", error=\"invalid_dpop_proof\"";
+            return Some(HeaderValue::from_static(value));
+        }
         Some(HeaderValue::from_static(if *fault == IdentityFault::NoCredential {
             "Bearer realm=\"attach-gateway\""
         } else {
@@ -208,6 +225,17 @@ impl Refusal {
     pub(crate) fn allow(&self) -> Option<HeaderValue> {
         let Self::Route(RouteFault::Method(allowed)) = self else { return None };
         HeaderValue::try_from(&**allowed).ok()
+    }
+
+    /// `Accept-Encoding`, of requests (RFC 9110 section 15.5.16).
+    pub(crate) fn accept_encoding(&self) -> Option<HeaderValue> {
+        matches!(self, Self::Front(Fault::Encoding)).then_some(HeaderValue::from_static("identity"))
+    }
+
+    /// Whether nothing more is to come by this connection: whoever sent such a request, or whatever is in between, can't be
+    /// trusted to know where the next one begins.
+    pub(crate) fn closes(&self) -> bool {
+        matches!(self, Self::Front(_))
     }
 
     /// How the limit stands that refused.
@@ -223,6 +251,33 @@ impl Refusal {
     }
 }
 
+/// The part of the table that is about HTTP itself.
+fn front_line(fault: Fault) -> Line {
+    let (status, code) = match fault {
+        Fault::RequestLine
+        | Fault::Target
+        | Fault::LineEnd
+        | Fault::Header
+        | Fault::Framing
+        | Fault::Chunk
+        | Fault::Trailer
+        | Fault::Spoofed
+        | Fault::Disagreement => (StatusCode::BAD_REQUEST, "malformed_request"),
+        Fault::Host => (StatusCode::BAD_REQUEST, "invalid_host"),
+        Fault::Path => (StatusCode::BAD_REQUEST, "invalid_path"),
+        Fault::Upgrade => (StatusCode::BAD_REQUEST, "upgrade_refused"),
+        Fault::TargetTooLong => (StatusCode::URI_TOO_LONG, "uri_too_long"),
+        Fault::Encoding => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding"),
+        Fault::Expect => (StatusCode::EXPECTATION_FAILED, "expectation_failed"),
+        Fault::HeadTooLarge | Fault::TooManyHeaders => {
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large")
+        }
+        Fault::Method => (StatusCode::NOT_IMPLEMENTED, "unsupported_method"),
+        Fault::Version => (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "unsupported_version"),
+    };
+    line(status, code, Blame::Caller)
+}
+
 macro_rules! from_stage {
     ($($fault:ty => $variant:ident),* $(,)?) => {
         $(impl From<$fault> for Refusal {
@@ -234,6 +289,8 @@ macro_rules! from_stage {
 }
 
 from_stage! {
+    Fault => Front,
+    Overload => Overloaded,
     RouteFault => Route,
     IdentityFault => Identity,
     BodyFault => Body,

@@ -7,6 +7,7 @@ use crate::{
     authorize::Forbidden,
     forward::EngineFault,
     identify::IdentityFault,
+    load::Overload,
     route::NoRoute,
 };
 use attach_proto::bundle::Measure;
@@ -16,9 +17,9 @@ impl Refusal {
     /// For the caller: what is wrong and what to do.
     pub(crate) fn message(&self) -> String {
         match self {
+            Self::Front(fault) => fault.message().to_owned(),
             Self::Route(RouteFault::Unknown) => "There is no such route on this gateway.".to_owned(),
             Self::Route(RouteFault::Method(allowed)) => format!("This route takes {allowed}."),
-            Self::Host => "The request needs exactly one Host header.".to_owned(),
             Self::Identity(IdentityFault::ReplayMemoryFull { .. }) => {
                 "The gateway has no room for this request at the moment; try again soon.".to_owned()
             }
@@ -45,7 +46,11 @@ impl Refusal {
             Self::Body(BodyFault::TooLarge { limit }) | Self::Upload(BodyFault::TooLarge { limit }) => {
                 format!("The body is larger than {limit} bytes.")
             }
-            Self::Body(BodyFault::NoRoom)
+            Self::Overloaded(Overload::Tenant) => {
+                "As many requests of your organisation are in progress as may be; try again when one has ended.".to_owned()
+            }
+            Self::Overloaded(Overload::Requests | Overload::Memory)
+            | Self::Body(BodyFault::NoRoom)
             | Self::Upload(BodyFault::NoRoom)
             | Self::NotAdmitted(NotAdmitted::Overloaded) => {
                 "The gateway has no room for this request at the moment; try again soon.".to_owned()
@@ -77,6 +82,7 @@ impl Refusal {
             Self::NotAdmitted(NotAdmitted::StoreUnavailable(_)) => {
                 "Limits can't be checked at the moment, so nothing is served; try again soon.".to_owned()
             }
+            Self::Overloaded(Overload::Engines) => "All engines are busy; try again soon.".to_owned(),
             Self::NoRoute(NoRoute::Busy) => {
                 "All engines with this model are busy; try again soon.".to_owned()
             }
@@ -102,8 +108,18 @@ impl Refusal {
                 None => self.message(),
             },
             Self::NotAdmitted(NotAdmitted::StoreUnavailable(fault)) => fault.to_string(),
-            Self::Route(_)
-            | Self::Host
+            Self::Overloaded(Overload::Requests) => {
+                "As many requests are in progress as --max-in-progress allows.".to_owned()
+            }
+            Self::Overloaded(Overload::Memory) => {
+                "Nearly all of the memory that this process may use is in use.".to_owned()
+            }
+            Self::Overloaded(Overload::Tenant) => {
+                "The tenant has half of all requests that --max-in-progress allows in progress.".to_owned()
+            }
+            Self::Overloaded(Overload::Engines) => "Every upstream is at its `max_in_flight`.".to_owned(),
+            Self::Front(_)
+            | Self::Route(_)
             | Self::Body(_)
             | Self::Upload(_)
             | Self::Ask(_)

@@ -5,6 +5,7 @@
 
 mod acme;
 mod bundle;
+mod edge;
 mod engine;
 mod environment;
 mod incumbent;
@@ -15,7 +16,9 @@ pub(crate) use bundle::{BundleOrigin, Host, LocalOrigin, complete};
 pub(crate) use environment::Environment;
 
 use crate::{
+    callers::{Places, Proxies},
     cli::{AccessLogTo, ServeArgs},
+    cors::Cors,
     tls::TlsSettings,
 };
 use attach_proto::destination::{Exceptions, InvalidExceptions};
@@ -43,6 +46,10 @@ pub(crate) struct Settings {
     /// How long open answers may go on after a signal to stop.
     pub(crate) grace: Duration,
     pub(crate) max_request_bytes: usize,
+    pub(crate) places: Places,
+    pub(crate) proxies: Proxies,
+    pub(crate) cors: Cors,
+    pub(crate) max_in_progress: usize,
     /// How old an issuer's keys may get before they are renewed.
     pub(crate) jwks_ttl: Duration,
     pub(crate) access_log: AccessLogTo,
@@ -127,6 +134,8 @@ impl Settings {
                 DEFAULT_MAX_REQUEST_BYTES
             }),
         };
+        let proxies = edge::proxies(args, environment, &mut problems);
+        let cors = edge::cors(args, environment, &mut problems);
         let jwks_ttl = jwks_ttl(environment, &mut problems);
         let tls = tls::settings(args, &mut problems);
         let allowed_addresses = allowed_addresses(args, environment).unwrap_or_else(|problem| {
@@ -143,6 +152,10 @@ impl Settings {
                 workers: workers(args),
                 grace: Duration::from_secs(args.grace),
                 max_request_bytes,
+                places: Places::new(args.max_connections.get(), args.max_connections_per_client.get()),
+                proxies,
+                cors,
+                max_in_progress: args.max_in_progress.get(),
                 jwks_ttl,
                 access_log: args.access_log,
                 origin,

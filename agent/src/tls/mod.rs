@@ -33,7 +33,10 @@ use source::Source;
 use std::{fmt, path::Path, sync::Arc};
 
 /// What is spoken behind the handshake, the best first.
-const ALPN: &[&[u8]] = &[b"http/1.1"];
+const ALPN: &[&[u8]] = &[HTTP2, b"http/1.1"];
+
+/// What a caller asks for in the handshake to speak HTTP/2 (RFC 9113 section 3.2). There is no other way to it.
+pub(crate) const HTTP2: &[u8] = b"h2";
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,14 +9,13 @@ pub(super) mod key;
 mod message;
 mod times;
 mod token;
-mod used;
 pub(super) mod web;
 
-pub(crate) use used::UsedProofs;
 pub(crate) use web::DocumentFault;
 
 use super::{
     excerpt::Excerpt, fault::IdentityFault, issuer_keys::IssuerKeys, issuers::Issuers, principal::Principal,
+    used::UsedProofs,
 };
 use crate::{
     clock::Clock,
@@ -119,7 +118,7 @@ fn proven(
     let valid_until = times.valid_until();
     if policy.one_time {
         let id = proof_id.ok_or(IdentityFault::MissingTokenId)?;
-        used.use_up(&tenant.id, did, id, times, clock.now())?;
+        used.use_up(&tenant.id, did.as_str(), id, times.issued, valid_until, clock.now())?;
     }
     let principal = Principal::new(tenant.id.clone(), PrincipalKind::Did, did.as_str().to_owned());
     Ok(Proven { principal, valid_until, once: policy.one_time, keys: None })

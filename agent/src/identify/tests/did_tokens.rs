@@ -5,7 +5,7 @@ use super::{
     vectors::{bytes, cases, vectors},
     *,
 };
-use crate::identify::did::{UsedProofs, key::verifies};
+use crate::identify::did::key::verifies;
 use attach_proto::{
     did::{AllowedDids, Did, DidPolicy, KeyKind, PublicKey},
     usage::PrincipalKind,
@@ -415,7 +415,7 @@ async fn k7_the_same_token_from_many_at_once_serves_one_of_them() {
                 let identifier = Identifier::new(issuers, used, clock);
                 let mut headers = HeaderMap::new();
                 headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
-                runtime.block_on(identifier.identify(&headers, &snapshot)).is_ok()
+                runtime.block_on(identifier.identify(&head(headers.clone()), &snapshot)).is_ok()
             })
         })
         .collect();

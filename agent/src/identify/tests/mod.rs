@@ -13,6 +13,7 @@ mod keys;
 mod mint;
 mod outages;
 mod policy;
+mod possession;
 mod products;
 mod rotation;
 mod tokens;
@@ -37,7 +38,7 @@ use attach_proto::{
     v1,
 };
 use aws_lc_rs::digest::{SHA256, digest};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Request, request::Parts};
 use issuer::TestIssuer;
 use serde_json::{Value, json};
 use std::{
@@ -204,7 +205,7 @@ impl World {
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        self.identifier.identify(&headers, &self.snapshot).await
+        self.identifier.identify(&head(headers), &self.snapshot).await
     }
 
     /// `ok`, or the code of the check that failed.
@@ -219,6 +220,13 @@ impl World {
     fn advance(&self, time: Duration) {
         self.clock.fetch_add(i64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
     }
+}
+
+/// Of a request with these headers.
+fn head(headers: HeaderMap) -> Parts {
+    let (mut head, ()) = Request::post("/v1/chat/completions").body(()).unwrap().into_parts();
+    head.headers = headers;
+    head
 }
 
 /// Waits for something that another task brings about.

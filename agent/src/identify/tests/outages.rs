@@ -286,7 +286,11 @@ async fn requests_on_other_threads_are_served_by_a_control_runtime_of_its_own() 
                 let identifier = Identifier::new(issuers, used, clock);
                 let mut headers = HeaderMap::new();
                 headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
-                runtime.block_on(identifier.identify(&headers, &snapshot)).unwrap().subject.clone()
+                runtime
+                    .block_on(identifier.identify(&head(headers.clone()), &snapshot))
+                    .unwrap()
+                    .subject
+                    .clone()
             })
         })
         .collect();

@@ -440,7 +440,7 @@ async fn t14_a_clock_that_is_off_by_less_than_the_skew_changes_no_verdict() {
             Identifier::new(Arc::clone(&world.issuers), used, Clock::Manual(Arc::clone(&world.clock)));
         let mut headers = HeaderMap::new();
         headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
-        let verdict = fresh.identify(&headers, &world.snapshot).await;
+        let verdict = fresh.identify(&head(headers.clone()), &world.snapshot).await;
         assert_eq!(verdict.map_or_else(|fault| fault.code(), |_| "ok"), expected, "{offset} s");
     }
 }
@@ -479,7 +479,7 @@ async fn t16_tokens_in_other_forms_are_refused_before_any_key_is_used() {
     let mut headers = HeaderMap::new();
     let not_text = HeaderValue::from_bytes(b"Bearer a.b.\xff").unwrap();
     headers.insert("authorization", not_text);
-    let verdict = desk.world.identifier.identify(&headers, &desk.world.snapshot).await;
+    let verdict = desk.world.identifier.identify(&head(headers.clone()), &desk.world.snapshot).await;
     assert_eq!(verdict.unwrap_err().code(), "unknown_api_key");
     let detached = format!("{}..{}", parts[0], parts[2]);
     assert_eq!(desk.world.verdict(&detached).await, "malformed_token");

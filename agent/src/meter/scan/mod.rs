@@ -123,6 +123,19 @@ impl Scanner {
         }
     }
 
+    /// Whether the answer is a stream of events.
+    pub(crate) fn has_events(&self) -> bool {
+        matches!(self.body, Body::Sse(_))
+    }
+
+    /// Whether what the client has ends with a whole event, or is nothing yet.
+    pub(crate) fn is_between_events(&self) -> bool {
+        const NOTHING_SENT: &[u8] = &[0; 3];
+        let Body::Sse(sse) = &self.body else { return false };
+        let ends = [b"\n\n".as_slice(), b"\n\r\n", b"\r\r"];
+        !self.taken && (sse.sent() == NOTHING_SENT || ends.iter().any(|end| sse.sent().ends_with(end)))
+    }
+
     pub(crate) fn reading(&self) -> Reading {
         match &self.body {
             Body::Sse(sse) => sse.reading(),

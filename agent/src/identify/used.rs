@@ -1,10 +1,7 @@
 //! Proofs that serve once, and did.
 
-use super::{
-    super::{excerpt::Excerpt, fault::IdentityFault},
-    times::Times,
-};
-use attach_proto::{did::Did, id::TenantId};
+use super::{excerpt::Excerpt, fault::IdentityFault};
+use attach_proto::id::TenantId;
 use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -43,29 +40,28 @@ impl UsedProofs {
         Self::with_capacity(since, MAX_USED, MAX_USED_OF_TENANT)
     }
 
-    pub(in crate::identify) fn with_capacity(
-        since: Timestamp,
-        capacity: usize,
-        capacity_of_tenant: usize,
-    ) -> Self {
+    pub(super) fn with_capacity(since: Timestamp, capacity: usize, capacity_of_tenant: usize) -> Self {
         Self { since, memory: Mutex::default(), capacity, capacity_of_tenant }
     }
 
+    /// `signer` is the DID, or the thumbprint of the key, that signed it; times are Unix times in milliseconds.
+    ///
     /// # Errors
     /// When it was used, or could have been before this process began, or cannot be remembered.
     pub(super) fn use_up(
         &self,
         tenant: &TenantId,
-        did: &Did,
+        signer: &str,
         id: &str,
-        times: &Times,
+        issued: i64,
+        valid_until: i64,
         now: Timestamp,
     ) -> Result<(), IdentityFault> {
-        if times.issued < self.since.as_millisecond() {
-            let issued = Timestamp::from_millisecond(times.issued).unwrap_or_default();
+        if issued < self.since.as_millisecond() {
+            let issued = Timestamp::from_millisecond(issued).unwrap_or_default();
             return Err(IdentityFault::BeforeMemory { issued, started: self.since });
         }
-        let mark = mark(tenant, did, id);
+        let mark = mark(tenant, signer, id);
         let mut memory = self.memory.lock();
         memory.forget_ended(now.as_millisecond());
         if memory.used.contains(&mark) {
@@ -76,7 +72,7 @@ impl UsedProofs {
             return Err(IdentityFault::ReplayMemoryFull { retry_after: memory.next_end(now) });
         }
         memory.used.insert(mark);
-        memory.ends.insert((times.valid_until(), mark), tenant.clone());
+        memory.ends.insert((valid_until, mark), tenant.clone());
         *memory.of_tenant.entry(tenant.clone()).or_default() += 1;
         Ok(())
     }
@@ -107,9 +103,9 @@ impl Memory {
 }
 
 /// Who used which: with the lengths between, so that no two are the same text.
-fn mark(tenant: &TenantId, did: &Did, id: &str) -> [u8; 32] {
+fn mark(tenant: &TenantId, signer: &str, id: &str) -> [u8; 32] {
     let mut hash = Context::new(&SHA256);
-    for part in [tenant.as_str(), did.as_str(), id] {
+    for part in [tenant.as_str(), signer, id] {
         hash.update(&(part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
