@@ -215,18 +215,11 @@ pub(super) async fn issue(
         limits: limits.into_iter().map(limit).collect(),
     };
     let issued = issue_key(&app.db, &actor, &tenant, new, app.clock.now()).await;
-    let issued = issued.map_err(|error| match error {
+    let issued = issued.map_err(|error| {
+        let OpError::Contract(mut invalid) = error else { return Problem::from(error) };
         // The domain counts in finer units.
-        OpError::Contract(mut invalid) => {
-            invalid.path = invalid.path.replace(".window", ".window_seconds");
-            Problem::of_invalid(&invalid, &[])
-        }
-        error @ (OpError::NotFound(_)
-        | OpError::Invalid { .. }
-        | OpError::Exists(_)
-        | OpError::NoRandomness(_)
-        | OpError::Seal(_)
-        | OpError::Db(_)) => error.into(),
+        invalid.path = invalid.path.replace(".window", ".window_seconds");
+        Problem::of_invalid(&invalid, &[])
     })?;
     Ok((StatusCode::CREATED, Json(IssuedApiKey::new(issued))))
 }
