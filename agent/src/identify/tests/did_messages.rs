@@ -115,6 +115,7 @@ async fn k7_each_message_that_is_accepted_has_a_twin_that_differs_in_one_place_a
         ("no time of signing", "Issued At: 2027-01-15T08:00:00Z\n", "", "bad_message"),
         ("a time that is none", "2027-01-15T08:00:00Z", "yesterday", "bad_message"),
         ("another order", "Version: 1\nChain ID: 1", "Chain ID: 1\nVersion: 1", "bad_message"),
+        ("a bell in the statement", "models of", "models\u{7} of", "bad_message"),
         ("a carriage return", "Version: 1\n", "Version: 1\r\n", "bad_message"),
         ("an address in small letters", &address, &address.to_lowercase(), "bad_message"),
     ] {
@@ -176,6 +177,15 @@ fn high(signature: &mut [u8; 65]) {
     let negated = k256::ecdsa::Signature::from_scalars(r.to_bytes(), (-*s).to_bytes()).unwrap();
     signature[..64].copy_from_slice(&negated.to_bytes());
     signature[64] ^= 27 ^ 28;
+}
+
+#[tokio::test]
+async fn k7_an_account_does_not_prove_itself_by_a_token_whoever_signed_it() {
+    let wallet = Wallet::new(7);
+    let world = world(policy(&[&wallet.did()]), None);
+    let key = mint::TestKey::ed25519("k");
+    let claims = json!({"iss": wallet.did().as_str(), "aud": AUDIENCE, "iat": NOW, "exp": NOW + 600});
+    assert_eq!(world.verdict(&key.token(&claims)).await, "account_token");
 }
 
 #[tokio::test]
