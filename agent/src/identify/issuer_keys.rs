@@ -103,6 +103,8 @@ pub(crate) enum RenewFault {
 pub(super) enum Renewal {
     /// An attempt ended since; whether it succeeded is in the state.
     Attempted,
+    /// As well, but it had begun before: the issuer may have answered before it had the key.
+    Joined,
     /// The issuer was asked a moment ago: what is held is what it has.
     CoolingDown,
     /// Too many look-ups for all issuers together.
@@ -210,11 +212,12 @@ impl IssuerKeys {
     pub(super) async fn renewed(&self) -> Renewal {
         // Subscribed before the gate is read: an attempt that ends in between is then seen.
         let mut finished = self.finished.subscribe();
-        if let Err(refused) = self.pass_gate() {
-            return refused;
+        let renewal = self.pass_gate();
+        if !matches!(renewal, Renewal::Attempted | Renewal::Joined) {
+            return renewal;
         }
         match timeout(self.pace.patience, finished.changed()).await {
-            Ok(_) => Renewal::Attempted,
+            Ok(_) => renewal,
             Err(_elapsed) => Renewal::TimedOut,
         }
     }
@@ -233,24 +236,25 @@ impl IssuerKeys {
         self.finished.send_modify(|attempts| *attempts += 1);
     }
 
-    fn pass_gate(&self) -> Result<(), Renewal> {
+    /// Which attempt to wait for, if any.
+    fn pass_gate(&self) -> Renewal {
         if self.source.jwks.is_some() {
-            return Err(Renewal::CoolingDown);
+            return Renewal::CoolingDown;
         }
         let mut gate = self.gate.lock();
         if gate.in_flight {
-            return Ok(());
+            return Renewal::Joined;
         }
         let now = Instant::now();
         if gate.last_demand.is_some_and(|last| now.duration_since(last) < self.pace.cool_down) {
-            return Err(Renewal::CoolingDown);
+            return Renewal::CoolingDown;
         }
         if !self.budget.take(now) {
-            return Err(Renewal::OverBudget);
+            return Renewal::OverBudget;
         }
         gate.last_demand = Some(now);
         gate.in_flight = true;
         self.demand.notify_one();
-        Ok(())
+        Renewal::Attempted
     }
 }

@@ -33,17 +33,18 @@ pub(super) fn check_proof(
 ) -> Result<(), IdentityFault> {
     let fault = |problem| IdentityFault::DpopProof(problem);
     let proof = Compact::split(only(&head.headers)?).map_err(|_| fault("is no signed token"))?;
+    let signature = proof.signature().map_err(|_| fault("has a signature that is none"))?;
+    let payload = proof.payload().map_err(|_| fault("has claims that are none"))?;
     let header =
         parse_object(&proof.header).map_err(|_| fault("has a header that is no plain JSON object"))?;
     let (jwk, algorithm) = read_header(&header)?;
     let key = Key::parse(Value::Object(jwk.clone()).to_string().as_bytes())
         .map_err(|_| fault("has a key that can't be used"))?;
     let verifier = key.verifier(algorithm).ok_or_else(|| fault("has a key that is not for its algorithm"))?;
-    if verifier.verify_sig(proof.signed, &proof.signature).is_err() {
+    if verifier.verify_sig(proof.signed, &signature).is_err() {
         return Err(fault("is not signed with its own key"));
     }
-    let claims =
-        parse_object(&proof.payload).map_err(|_| fault("has claims that are no plain JSON object"))?;
+    let claims = parse_object(&payload).map_err(|_| fault("has claims that are no plain JSON object"))?;
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
     if text("htm") != Some(head.method.as_str()) {
         return Err(fault("is for another method"));

@@ -33,9 +33,9 @@ pub(super) struct Header {
 #[derive(Debug)]
 pub(super) struct Compact<'a> {
     pub(super) header: Vec<u8>,
-    pub(super) payload: Vec<u8>,
+    payload: &'a str,
     pub(super) signed: &'a [u8],
-    pub(super) signature: Vec<u8>,
+    signature: &'a str,
 }
 
 impl<'a> Token<'a> {
@@ -43,8 +43,11 @@ impl<'a> Token<'a> {
     /// The first rule of RFC 7515 or RFC 8725 that the token's form or header breaks; `UnknownApiKey` for what has no
     /// form of a token at all.
     pub(super) fn parse(text: &'a str) -> Result<Self, IdentityFault> {
-        let Compact { header, payload, signed, signature } = Compact::split(text)?;
-        Ok(Self { header: Header::parse(&header)?, payload, signed, signature })
+        let compact = Compact::split(text)?;
+        // First, so that a token without a signature is told what it says of itself.
+        let header = Header::parse(&compact.header)?;
+        let (payload, signature) = (compact.payload()?, compact.signature()?);
+        Ok(Self { header, payload, signed: compact.signed, signature })
     }
 }
 
@@ -61,12 +64,15 @@ impl<'a> Compact<'a> {
         let parts =
             text.rsplit_once('.').and_then(|(signed, last)| Some((signed, signed.split_once('.')?, last)));
         let (signed, (header, payload), signature) = parts.ok_or(IdentityFault::UnknownApiKey)?;
-        Ok(Self {
-            header: decode(header, "header")?,
-            payload: decode(payload, "payload")?,
-            signed: signed.as_bytes(),
-            signature: decode(signature, "signature")?,
-        })
+        Ok(Self { header: decode(header, "header")?, payload, signed: signed.as_bytes(), signature })
+    }
+
+    pub(super) fn payload(&self) -> Result<Vec<u8>, IdentityFault> {
+        decode(self.payload, "payload")
+    }
+
+    pub(super) fn signature(&self) -> Result<Vec<u8>, IdentityFault> {
+        decode(self.signature, "signature")
     }
 }
 

@@ -68,9 +68,15 @@ pub(super) async fn held_with_key(
     if let Some(held) = usable(keys, issuer, header, clock)? {
         return Ok(held);
     }
-    let renewal = keys.renewed().await;
+    let mut renewal = keys.renewed().await;
     if let Some(held) = usable(keys, issuer, header, clock)? {
         return Ok(held);
+    }
+    if renewal == Renewal::Joined {
+        renewal = keys.renewed().await;
+        if let Some(held) = usable(keys, issuer, header, clock)? {
+            return Ok(held);
+        }
     }
     Err(missing(keys, issuer, header, renewal, clock))
 }
@@ -129,10 +135,14 @@ fn missing(
         (_, Some(failure)) => failure.to_string(),
         (Renewal::TimedOut, None) => "the issuer does not answer".to_owned(),
         (Renewal::OverBudget, None) => "too many unknown keys are asked for".to_owned(),
-        (Renewal::Attempted | Renewal::CoolingDown, None) if keys.held(clock.now()).is_some() => {
+        (Renewal::Attempted | Renewal::Joined | Renewal::CoolingDown, None)
+            if keys.held(clock.now()).is_some() =>
+        {
             return IdentityFault::UnknownKey { issuer: Excerpt::of(issuer), kid: shown_id(header) };
         }
-        (Renewal::Attempted | Renewal::CoolingDown, None) => "those held are too old".to_owned(),
+        (Renewal::Attempted | Renewal::Joined | Renewal::CoolingDown, None) => {
+            "those held are too old".to_owned()
+        }
     };
     let retry_after = state.next_attempt.saturating_duration_since(Instant::now());
     IdentityFault::IssuerUnavailable {

@@ -227,14 +227,13 @@ const SHAPES: &[Shape] = &[
         typ: None,
         audience: "gw",
         user: || {
-            json!({"sub": "Cg0wLTM4NS0yODA4OS0wEgRtb2Nr", "aud": ["gw", "cli"], "azp": "cli",
+            json!({"sub": "Cg0wLTM4NS0yODA4OS0wEgRtb2Nr", "aud": ["gw", "cli"], "azp": "cli", "at_hash": "wGJyq1dXpBzAiZ3yPSQtEw",
                 "email": "kilgore@kilgore.trout", "email_verified": true, "groups": ["authors"], "name": "Kilgore Trout"})
         },
         is: ("Cg0wLTM4NS0yODA4OS0wEgRtb2Nr", &["authors"], &[], Some("kilgore@kilgore.trout"), None),
         service: None,
         others: &[
-            ("an ID token", |_, c| c["at_hash"] = json!("x"), "not_access_token"),
-            ("an ID token of the code flow", |_, c| c["c_hash"] = json!("x"), "not_access_token"),
+            // Its ID tokens can't be told from these, which are ID tokens themselves.
             ("for the client alone", |_, c| c["aud"] = json!("cli"), "wrong_audience"),
         ],
     },
