@@ -61,16 +61,12 @@ async fn what_the_operator_opened_is_let_through_with_its_permission_and_meterin
 async fn what_the_operator_opened_opens_nothing_beside_it() {
     let (engine, gateway) = world(OPENED).await;
     let user = user(&gateway);
-    for path in [
-        "/v1/audio",
-        "/v1/audio/",
-        "/v1/audio/../fim",
-        "/v1/audio/%2e%2e/x",
-        "/v1/audio//x",
-        "/v1/images",
-        "/v1/fim/x",
-    ] {
+    for path in ["/v1/audio", "/v1/audio/", "/v1/images", "/v1/fim/x"] {
         assert_eq!(status_of(&gateway, "POST", path, Some(USER)).await, 404, "{path}");
+    }
+    // What could be read in two ways gets no further than the front.
+    for path in ["/v1/audio/../fim", "/v1/audio/%2e%2e/x", "/v1/audio//x"] {
+        assert_eq!(status_of(&gateway, "POST", path, Some(USER)).await, 400, "{path}");
     }
     let answer = user.get("/v1/fim").await;
     assert_eq!((answer.status.as_u16(), answer.header("allow")), (405, Some("POST")));
