@@ -22,7 +22,7 @@ pub(crate) struct DidPolicy {
     /// Whether did:web may be among the allowed.
     #[serde(default)]
     web: bool,
-    /// Where messages may have been signed: host[:port]. Those of the audiences that are URLs when left out.
+    /// Where messages may have been signed: a host, with its port where that is not the usual. Those of the audiences that are URLs when left out.
     #[serde(default)]
     domains: Vec<String>,
 }
