@@ -15,7 +15,8 @@ use std::borrow::Cow;
 
 /// Never reach the engine: credentials; what would make Ollama refuse (a foreign Origin or Host) or believe a
 /// client address; what frames the body, which is ours; what would make the answer unreadable to the meter.
-const NOT_FOR_THE_ENGINE: [HeaderName; 14] = [
+const NOT_FOR_THE_ENGINE: [HeaderName; 15] = [
+    HeaderName::from_static("dpop"),
     header::AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("api-key"),
@@ -178,6 +179,7 @@ mod tests {
                 ("authorization", "Bearer secret"),
                 ("x-api-key", "secret"),
                 ("cookie", "a=secret"),
+                ("dpop", "secret"),
                 ("x-forwarded-for", "1.2.3.4"),
                 ("origin", "https://evil.example"),
                 ("connection", "close, x-mine"),
@@ -197,6 +199,7 @@ mod tests {
             "authorization",
             "x-api-key",
             "cookie",
+            "dpop",
             "x-forwarded-for",
             "origin",
             "x-mine",
