@@ -2,7 +2,7 @@
 
 use super::{
     error::Failure,
-    form::{Confirm, Field, FormPage, Kind, Posted, SecretPage, Sent, Visitor, Wrong},
+    form::{Field, FormPage, Kind, Posted, Question, SecretPage, Sent, Visitor, Wrong},
     page::{Shell, next_path, number, page, see, time},
     paging::After,
 };
@@ -170,15 +170,15 @@ pub(super) async fn ask_revoke(
     let id: AgentId = agent.parse().map_err(|_| Failure::NotFound("agent"))?;
     let mut tx = app.db.operator().await?;
     let agent = fleet::agent(tx.connection(), &id).await?.ok_or(Failure::NotFound("agent"))?;
-    Ok(page(&Confirm {
-        shell: Shell::new(&session, "Agents", format!("Revoke {}?", agent.host)),
-        csrf: session.csrf(),
+    let question = Question {
+        title: format!("Revoke {}?", agent.host),
         text: "Its streams close within seconds, and nothing more is taken from it. To come back it must join again."
             .to_owned(),
         action: format!("/agents/{id}/revoke"),
         button: "Revoke the agent",
         back: "/agents".to_owned(),
-    }))
+    };
+    Ok(question.page(&session, "Agents"))
 }
 
 pub(super) async fn revoke(

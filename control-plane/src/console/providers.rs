@@ -2,8 +2,8 @@
 
 use super::{
     error::Failure,
-    form::{Confirm, Field, FormPage, Posted, Sent, Visitor, Wrong},
-    page::{Shell, page, see},
+    form::{Field, FormPage, Posted, Question, Sent, Visitor, Wrong},
+    page::see,
     tenants::{self, TenantView},
 };
 use crate::{
@@ -207,14 +207,14 @@ pub(super) async fn ask_remove(
 ) -> Result<Response, Failure> {
     let (view, found) = find(&app, &tenant, &id).await?;
     let found = found.ok_or(Failure::NotFound("identity provider"))?;
-    Ok(page(&Confirm {
-        shell: Shell::new(&session, "Tenants", format!("Remove the identity provider {id}?")),
-        csrf: session.csrf(),
+    let question = Question {
+        title: format!("Remove the identity provider {id}?"),
         text: format!("Tokens of {} are refused within a second.", found.issuer),
         action: format!("{}/providers/{id}/remove", view.path()),
         button: "Remove the identity provider",
         back: view.path(),
-    }))
+    };
+    Ok(question.page(&session, "Tenants"))
 }
 
 pub(super) async fn remove(

@@ -8,7 +8,7 @@ pub(super) use rotate::{ask_rotate, rotate};
 
 use super::{
     error::Failure,
-    form::{Confirm, Posted, SecretPage, Visitor},
+    form::{Posted, Question, SecretPage, Visitor},
     page::{Shell, next_path, page, see, time},
     paging::After,
     tenants::{self, TenantView},
@@ -136,16 +136,16 @@ pub(super) async fn ask_revoke(
     let id: KeyId = key.parse().map_err(|_| Failure::NotFound("key"))?;
     let (connection, tenant) = tx.parts();
     let key = api_keys::find(connection, tenant, &id).await?.ok_or(Failure::NotFound("key"))?;
-    Ok(page(&Confirm {
-        shell: Shell::new(&session, "Tenants", format!("Revoke “{}”?", key.name)),
-        csrf: session.csrf(),
+    let question = Question {
+        title: format!("Revoke “{}”?", key.name),
         text: "Callers who use it are refused within a second, for good, and limits for it alone end too. What they used \
                stays on record."
             .to_owned(),
         action: format!("{}/keys/{id}/revoke", view.path()),
         button: "Revoke the key",
         back: format!("{}/keys", view.path()),
-    }))
+    };
+    Ok(question.page(&session, "Tenants"))
 }
 
 pub(super) async fn revoke(
