@@ -22,6 +22,7 @@ use crate::{
 use askama::Template;
 use attach_proto::{
     bundle::{Durability, QuotaOutage},
+    did::DidPolicy,
     id::TenantId,
 };
 use axum::{
@@ -37,6 +38,8 @@ pub(super) struct TenantView {
     pub(super) outage: &'static str,
     pub(super) durability: &'static str,
     pub(super) since: String,
+    /// Who calls by a DID: nobody does where there is none.
+    pub(super) did: Option<DidPolicy>,
 }
 
 impl TenantView {
@@ -64,6 +67,7 @@ impl From<TenantRecord> for TenantView {
             outage: outage_text(tenant.on_quota_outage),
             durability: durability_text(tenant.durability),
             since: time(created_at),
+            did: tenant.did,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{
     super::{
+        dids::meaning,
         error::Failure,
         form::Visitor,
         page::{Shell, number, page},
@@ -17,12 +18,16 @@ use crate::{
     state::App,
 };
 use askama::Template;
-use attach_proto::usage::MeasuredQuantity;
+use attach_proto::{Taken, did::DidPolicy, usage::MeasuredQuantity, v1};
 use axum::{
     extract::{Path, State},
     response::Response,
 };
 use jiff::Timestamp;
+use std::collections::BTreeSet;
+
+/// What fits beside the rest; the form has them all.
+const MOST_DIDS: usize = 10;
 
 /// How far back a tenant's own page looks.
 const RECENT_DAYS: i64 = 30;
@@ -35,14 +40,36 @@ struct TenantPage {
     tab: &'static str,
     pools: String,
     providers: Vec<Provider>,
+    dids: Dids,
     requests: String,
     input: String,
     output: String,
 }
 
+struct Dids {
+    /// What the policy means, where there is one.
+    meaning: Option<String>,
+    /// Of those that are named, the first ones.
+    named: Vec<String>,
+    more: Option<String>,
+}
+
+impl Dids {
+    fn of(policy: Option<&DidPolicy>) -> Self {
+        let named = policy.map(|policy| &policy.allowed.listed);
+        let more = named.map_or(0, BTreeSet::len).saturating_sub(MOST_DIDS);
+        Self {
+            meaning: policy.map(meaning),
+            named: named.into_iter().flatten().take(MOST_DIDS).map(ToString::to_string).collect(),
+            more: (more > 0).then(|| format!("and {} more", number(i64::try_from(more).unwrap_or(i64::MAX)))),
+        }
+    }
+}
+
 struct Provider {
     id: String,
     issuer: String,
+    product: &'static str,
     audiences: String,
     path: String,
 }
@@ -61,8 +88,9 @@ pub(in crate::console) async fn show(
     let sum = consumption::sums(&mut *connection, tenant, &query).await?.unwrap_or_default().pop();
     let pools = pools::of_tenant(connection, tenant).await?;
     let quantity = |kind| sum.as_ref().map_or(0, |sum| sum.quantity(kind));
-    let provider = |provider: attach_proto::v1::IdentityProvider| Provider {
+    let provider = |provider: v1::IdentityProvider| Provider {
         path: format!("{}/providers/{}", view.path(), provider.id),
+        product: Taken::of(&provider).ok().and_then(|taken| taken.product).unwrap_or_default(),
         id: provider.id,
         issuer: provider.issuer,
         audiences: provider.audiences.join(", "),
@@ -75,6 +103,7 @@ pub(in crate::console) async fn show(
         requests: number(sum.as_ref().map_or(0, |sum| sum.requests)),
         input: number(quantity(MeasuredQuantity::INPUT_TOKENS)),
         output: number(quantity(MeasuredQuantity::OUTPUT_TOKENS)),
+        dids: Dids::of(view.did.as_ref()),
         tenant: view,
     }))
 }
