@@ -2,7 +2,7 @@
 
 use super::{Invalid, identity_product};
 use crate::{
-    bundle::{IdentityProvider, RequiredClaim, TokenType},
+    bundle::{IdentityProvider, Required, RequiredClaim, TokenType},
     v1::{self, IdentityProduct},
 };
 
@@ -94,16 +94,17 @@ fn type_text(of: TokenType) -> &'static str {
 
 fn claim_text(required: &RequiredClaim) -> String {
     let claim = required.claim.as_str();
-    match required.any_of.as_slice() {
-        [] => format!("{claim} is there"),
-        any_of => format!("{claim} is {}", any_of.join(" or ")),
+    match &required.is {
+        Required::Present => format!("{claim} is there"),
+        Required::AnyOf(any_of) => format!("{claim} is {}", any_of.join(" or ")),
+        Required::Absent => format!("{claim} is not there"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1::{ClaimMapping, RequiredClaim as Required};
+    use crate::v1::ClaimMapping;
 
     fn said(issuer: &str) -> v1::IdentityProvider {
         v1::IdentityProvider {
@@ -130,6 +131,9 @@ mod tests {
         assert_eq!(value(&taken, "required_claims"), None);
         let keycloak = Taken::of(&said("https://id.example/realms/main")).unwrap();
         assert_eq!(value(&keycloak, "required_claims"), Some("/typ is Bearer or DPoP"));
+        let dex =
+            v1::IdentityProvider { product: IdentityProduct::Dex.into(), ..said("https://dex.example") };
+        assert_eq!(value(&Taken::of(&dex).unwrap(), "required_claims"), Some("/c_hash is not there"));
         let okta = Taken::of(&said("https://acme.okta.com")).unwrap();
         assert_eq!(value(&okta, "required_claims"), Some("/cid is there"));
     }
@@ -142,7 +146,7 @@ mod tests {
             token_types: vec![v1::TokenType::Jwt.into()],
             audience_claim: "/aud".to_owned(),
             clock_skew: Some(crate::duration(std::time::Duration::from_secs(5))),
-            required_claims: vec![Required { claim: "/ver".to_owned(), any_of: Vec::new() }],
+            required_claims: vec![v1::RequiredClaim { claim: "/ver".to_owned(), ..Default::default() }],
             claims: Some(ClaimMapping { user: "/uid".to_owned(), ..ClaimMapping::default() }),
             ..said("https://login.example/")
         };

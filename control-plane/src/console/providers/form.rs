@@ -121,7 +121,8 @@ fn tokens(sent: &Sent) -> Vec<Field> {
             Kind::Lines,
             "required_claims",
             "Claims that it must have",
-            "One on each line: /email_verified = true, or /tier = gold, silver; without values it must only be there.",
+            "One on each line: /email_verified = true, or /tier = gold, silver; without values it must only be there, and \
+             with a ! before it, as in !/c_hash, it must not.",
             sent,
         ),
         Field::of(

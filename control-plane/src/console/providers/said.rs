@@ -86,11 +86,15 @@ fn seconds(sent: &Sent, field: &str) -> Result<Option<pbjson_types::Duration>, W
     Ok(Some(Duration::from_secs(seconds.into()).into()))
 }
 
+/// Before a claim that a token must not have. No path of a claim begins with it.
+const NOT: char = '!';
+
 /// A line for each: its claim, and what it may be, if only some values are good.
 fn written(required: &[RequiredClaim]) -> String {
-    let line = |required: &RequiredClaim| match required.any_of.as_slice() {
-        [] => required.claim.clone(),
-        any_of => format!("{} = {}", required.claim, any_of.join(", ")),
+    let line = |RequiredClaim { claim, any_of, absent }: &RequiredClaim| match (absent, any_of.as_slice()) {
+        (true, _) => format!("{NOT}{claim}"),
+        (false, []) => claim.clone(),
+        (false, any_of) => format!("{claim} = {}", any_of.join(", ")),
     };
     required.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -103,8 +107,9 @@ fn required(before: &[RequiredClaim], text: &str) -> Vec<RequiredClaim> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let required = lines.map(|line| {
         let (claim, values) = line.split_once('=').unwrap_or((line, ""));
+        let (claim, absent) = claim.strip_prefix(NOT).map_or((claim, false), |claim| (claim, true));
         let values = values.split(',').map(str::trim).filter(|value| !value.is_empty());
-        RequiredClaim { claim: claim.trim().to_owned(), any_of: values.map(str::to_owned).collect() }
+        RequiredClaim { claim: claim.trim().to_owned(), any_of: values.map(str::to_owned).collect(), absent }
     });
     required.collect()
 }
@@ -137,8 +142,9 @@ mod tests {
             token_types: vec![TokenType::AtJwt.into(), TokenType::Id.into()],
             required_scopes: texts(&["chat", "read"]),
             required_claims: vec![
-                RequiredClaim { claim: "/there".to_owned(), any_of: Vec::new() },
-                RequiredClaim { claim: "/org".to_owned(), any_of: texts(&["Acme, Inc", "b"]) },
+                RequiredClaim { claim: "/there".to_owned(), ..RequiredClaim::default() },
+                RequiredClaim { claim: "/gone".to_owned(), absent: true, ..RequiredClaim::default() },
+                RequiredClaim { claim: "/org".to_owned(), any_of: texts(&["Acme, Inc", "b"]), absent: false },
             ],
             max_age: Some(Duration::from_secs(3600).into()),
             proofs: vec![Proof::Dpop.into(), Proof::Certificate.into()],
@@ -168,14 +174,16 @@ mod tests {
             tenant: "acme".to_owned(),
             ..IdentityProvider::default()
         };
-        let plain = IdentityProvider { required_claims: full().required_claims[..1].to_vec(), ..full() };
+        let plain = IdentityProvider { required_claims: full().required_claims[..2].to_vec(), ..full() };
         assert_eq!(asked(empty, &shown(&plain)).unwrap(), plain);
     }
 
     #[test]
     fn a_required_claim_is_a_line_with_its_values_behind_a_sign() {
-        let lines = required(&[], " /a \n\n/b=x , y,\n/c = true");
-        let texts: Vec<_> = lines.iter().map(|of| (of.claim.as_str(), of.any_of.join("|"))).collect();
-        assert_eq!(texts, [("/a", String::new()), ("/b", "x|y".to_owned()), ("/c", "true".to_owned())]);
+        let lines = required(&[], " /a \n\n/b=x , y,\n/c = true\n! /d");
+        let texts: Vec<_> =
+            lines.iter().map(|of| (of.claim.as_str(), of.any_of.join("|"), of.absent)).collect();
+        let expected = [("/a", "", false), ("/b", "x|y", false), ("/c", "true", false), ("/d", "", true)];
+        assert_eq!(texts, expected.map(|(claim, any_of, absent)| (claim, any_of.to_owned(), absent)));
     }
 }
