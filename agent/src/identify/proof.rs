@@ -66,7 +66,7 @@ pub(super) fn check_proof(
     if hash(canonical(jwk).as_bytes()) != thumbprint {
         return Err(fault("is of another key than the token's"));
     }
-    used.use_up(tenant, thumbprint, id, issued, valid_until, now)
+    used.use_up(tenant, thumbprint, id, issued, valid_until, now).map_err(IdentityFault::of_dpop_proof)
 }
 
 fn only(headers: &HeaderMap) -> Result<&str, IdentityFault> {
