@@ -10,6 +10,7 @@ mod bound_tokens;
 mod chunking;
 mod connections;
 mod cors;
+mod deploy;
 mod dids;
 mod durability;
 mod ends;

@@ -17,7 +17,7 @@ use std::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::net::TcpListener;
 
@@ -37,7 +37,8 @@ struct Shared {
     /// Where the metadata says that they are.
     jwks_uri: Mutex<String>,
     fetches: AtomicUsize,
-    key_fetches: AtomicUsize,
+    /// When its keys alone were asked for.
+    key_fetches: Mutex<Vec<Instant>>,
     is_broken: Mutex<bool>,
 }
 
@@ -79,7 +80,7 @@ impl Issuer {
             jwks: Mutex::new(json!({"keys": [jwk()]})),
             jwks_uri: Mutex::new(format!("http://127.0.0.1:{port}/jwks")),
             fetches: AtomicUsize::new(0),
-            key_fetches: AtomicUsize::new(0),
+            key_fetches: Mutex::default(),
             is_broken: Mutex::new(false),
         });
         let task = tokio::spawn({
@@ -116,7 +117,11 @@ impl Issuer {
 
     /// How often its keys alone were asked for.
     pub fn key_fetches(&self) -> usize {
-        self.shared.key_fetches.load(Ordering::SeqCst)
+        self.key_fetch_times().len()
+    }
+
+    pub fn key_fetch_times(&self) -> Vec<Instant> {
+        self.shared.key_fetches.lock().expect("not poisoned").clone()
     }
 
     /// From now on its keys are these and no others.
@@ -185,7 +190,9 @@ pub fn sign(header: &Value, claims: &Value) -> String {
 impl Shared {
     fn answer(&self, path: &str) -> Response<Full<Bytes>> {
         self.fetches.fetch_add(1, Ordering::SeqCst);
-        self.key_fetches.fetch_add(usize::from(path == "/jwks"), Ordering::SeqCst);
+        if path == "/jwks" {
+            self.key_fetches.lock().expect("not poisoned").push(Instant::now());
+        }
         let json = match path {
             _ if *self.is_broken.lock().expect("not poisoned") => None,
             "/.well-known/openid-configuration" => Some(json!({

@@ -123,6 +123,8 @@ async fn the_holder_of_a_bound_token_is_served_over_https_with_a_proof_of_each_r
             let proof = holder.proof(&address, edit);
             refused(&https.ask(holder.request(&[proof])).await, &format!("{version:?}: {what}"));
         }
+        let clear = holder.proof(&address, |_, claims| change(claims, "htu", "https:", "http:"));
+        refused(&https.ask(holder.request(&[clear])).await, "in the clear");
         refused(&https.ask(holder.request(&[])).await, "no proof");
         refused(&https.ask(holder.request(&[good(), good()])).await, "two proofs");
         refused(&https.ask(holder.request(&["x".repeat(9000)])).await, "too large");
