@@ -42,7 +42,7 @@ fn callers(parties: &[Party]) -> Vec<impl FnMut() -> String + Send + 'static> {
         let mut asked = 0_usize;
         move || {
             asked += 1;
-            if asked % 2 == 0 {
+            if asked.is_multiple_of(2) {
                 return known.clone();
             }
             let unseen = json!({"jti": format!("{number}-{asked}-{}", now())});

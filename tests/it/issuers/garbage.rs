@@ -83,7 +83,7 @@ async fn whatever_an_issuer_answers_under_load_its_callers_are_served_by_the_key
         let mut asked = 0_usize;
         move || {
             asked += 1;
-            if asked % 2 == 0 {
+            if asked.is_multiple_of(2) {
                 known.clone()
             } else {
                 key.token(&claims_of(&url, &format!("bob-{asked}"), &json!({})))
