@@ -1,7 +1,7 @@
 //! An issuer that is away for hours. The gateway's wall clock is moved, by which the age of keys is judged; its pauses pass as
 //! they do.
 
-use super::{chat, engine, load::Load, setup, standing::until};
+use super::{chat, engine, load::Load, setup, standing::until, stranger};
 use attach_tests::{
     Issuer, Signer, WallClock, eventually, free_port,
     issuer::{claims_of, now},
@@ -40,7 +40,11 @@ async fn callers_are_served_for_a_day_by_the_clock_without_their_issuer_and_agai
         }),
     ];
     let load = Load::start(&gateway, Duration::from_millis(20), callers);
+    let stranger = stranger(&issuer);
     drop(issuer);
+    // From here on the issuer is asked in vain, again and again.
+    assert_eq!(chat(&gateway, &stranger).await.status, 503);
+    until(&gateway, &url, "that it is away is told", |it| it.error.is_some() && it.usable).await;
     for hours in [1, 6, 12, 23] {
         clock.be_ahead(HOUR * hours);
         let what = format!("{hours} hours later its keys are told to be old");
@@ -48,7 +52,7 @@ async fn callers_are_served_for_a_day_by_the_clock_without_their_issuer_and_agai
             it.age.is_some_and(|age| age > f64::from(hours) * 3600.0 - 60.0)
         })
         .await;
-        assert!(old.usable && old.stale && old.keys == 1, "{old:?}");
+        assert!(old.usable && old.stale && old.keys == 1 && old.error.is_some(), "{old:?}");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     let served = load.end().await.all_well();
