@@ -42,6 +42,8 @@ mod enrolment;
 mod fetch;
 mod forward;
 mod front;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hop_by_hop;
 mod identify;
 mod json_edit;

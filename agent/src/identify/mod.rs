@@ -28,6 +28,8 @@ mod pace;
 mod possession;
 mod principal;
 mod proof;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 mod renew;
 #[cfg(test)]
 mod tests;
