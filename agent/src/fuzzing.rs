@@ -15,8 +15,10 @@ mod tests {
         path::{Path, PathBuf},
     };
 
+    type Property = fn(&[u8]);
+
     /// By the names of their targets.
-    const PROPERTIES: [(&str, fn(&[u8])); 10] = [
+    const PROPERTIES: [(&str, Property); 10] = [
         ("api_key", super::api_key),
         ("claims", super::claims),
         ("did", super::did),

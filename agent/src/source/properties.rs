@@ -1,5 +1,7 @@
 //! What the reader of `KEYS_FILE` promises of any text.
 
+#![expect(clippy::unwrap_used, reason = "a promise that is broken is told by a panic")]
+
 use super::keys_file::parse;
 use attach_proto::v1;
 use aws_lc_rs::digest::{SHA256, digest};

@@ -1,6 +1,8 @@
 //! What the front promises of any bytes: three readers of what it lets through see the same requests. One is the front,
 //! one is hyper behind it, and the third is written here ([`third`]), plainly and for nothing else.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a promise that is broken is told by a panic")]
+
 mod served;
 mod third;
 

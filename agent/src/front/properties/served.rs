@@ -63,7 +63,8 @@ pub(super) fn serve(pieces: Vec<Vec<u8>>) -> Served {
         let in_progress = peer.begin();
         let seen = Rc::clone(&seen);
         async move {
-            seen.borrow_mut().push(see(request, verdict).await);
+            let request = see(request, verdict).await;
+            seen.borrow_mut().push(request);
             Ok::<_, Infallible>(Response::new(Answer { body: Full::from("ok"), _in_progress: in_progress }))
         }
     });
