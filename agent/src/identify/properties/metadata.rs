@@ -1,10 +1,7 @@
 //! What an issuer says of itself.
 
-use super::{
-    super::discovery::{metadata_address, parse_metadata},
-    assert_fit_for_a_log,
-    written::Written,
-};
+use super::{assert_fit_for_a_log, written::Written};
+use attach_issuer::discovery::{metadata_address, parse_metadata};
 
 /// As people configure them: with the final slash and without, and one that may be asked without TLS.
 const CONFIGURED: [&str; 4] = [

@@ -8,14 +8,14 @@ use serde_json::{Map, Number, Value};
 use std::{cell::RefCell, fmt};
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum JsonFault {
+pub enum JsonFault {
     NotJson,
     NotAnObject,
     Duplicate(String),
 }
 
 /// Parses an object in which no object, at any depth, has two members of one name.
-pub(super) fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonFault> {
+pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonFault> {
     let duplicate = RefCell::new(None);
     let mut parser = serde_json::Deserializer::from_slice(bytes);
     let parsed = Unique { duplicate: &duplicate }.deserialize(&mut parser);
@@ -28,7 +28,7 @@ pub(super) fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonFault
 
 /// Reads a type of ours out of an object. A derived reader also takes a list of its members' values in their order, which no
 /// other reader of the same document would.
-pub(super) fn from_object<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> serde_json::Result<T> {
+pub(crate) fn from_object<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> serde_json::Result<T> {
     if bytes.trim_ascii_start().starts_with(b"{") {
         serde_json::from_slice(bytes)
     } else {
