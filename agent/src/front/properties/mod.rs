@@ -109,3 +109,17 @@ fn assert_is_plain(whole: &Whole<'_>) {
         decoded = percent_encoding::percent_decode_str(&decoded).decode_utf8_lossy().into_owned();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_comes_in_its_turn_is_seen_and_one_that_comes_before_it_is_not() {
+        let one: &[u8] = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok";
+        let both = [one, one].concat();
+        assert_eq!(ends(&both), [one.len(), both.len()]);
+        let seen = |ends: &[usize]| serve(cut(&both, ends)).seen.len();
+        assert_eq!((seen(&[one.len()]), seen(&[])), (2, 1));
+    }
+}

@@ -186,3 +186,32 @@ fn assert_is_of_a_kind(members: &Map<String, Value>, header: &Header, provider: 
         assert!(provider.token_types.contains(&TokenType::AtJwt));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn each_provider_has_claims_that_lead_to_it() {
+        let times = |issuer: &str, more: Value| {
+            let mut claims = json!({"iss": issuer, "sub": "ada", "iat": NOW / 1000, "exp": NOW / 1000 + 300});
+            claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            claims
+        };
+        let strict = json!({"aud": ["strict"], "azp": "web", "email_verified": true, "scope": "chat",
+            "email": "ada@a.test", "groups": ["g"], "cnf": {"jkt": "k"}});
+        for (id, is_at_jwt, claims) in [
+            ("plain", false, times("https://a.test", json!({"aud": "api"}))),
+            ("strict", true, times("https://a.test", strict)),
+            ("ids", false, times("https://b.test/", json!({"aud": "web", "at_hash": "h"}))),
+            ("first", true, times("https://c.test", json!({"aud": "app", "org_id": "org_a"}))),
+            ("second", true, times("https://c.test/", json!({"aud": "app", "org_id": ["org_b"]}))),
+        ] {
+            let claims = Claims::parse(claims.to_string().as_bytes()).unwrap();
+            let header = Header { algorithm: Algorithm::Rs256, key_id: None, is_at_jwt };
+            let (provider, _) = judged(&claims, &header).unwrap_or_else(|fault| panic!("{id}: {fault}"));
+            assert_eq!(provider.id.as_str(), id);
+        }
+    }
+}
