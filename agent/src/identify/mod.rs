@@ -23,6 +23,8 @@ mod named_user;
 mod possession;
 mod principal;
 mod proof;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 mod renew;
 #[cfg(test)]
 mod tests;
