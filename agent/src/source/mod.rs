@@ -8,7 +8,7 @@ mod file;
 mod keys_file;
 mod local;
 
-pub(crate) use control_plane::{ControlPlane, Looks};
+pub(crate) use control_plane::{Asked, ControlPlane, Looks};
 pub(crate) use file::{FileFault, read as read_bundle_file};
 
 use crate::{

@@ -146,6 +146,13 @@ impl Field {
         Self::new(Kind::Text, name, label, hint, value)
     }
 
+    /// With what is wrong, beside the field of this name.
+    pub(super) fn mark(fields: &mut [Self], name: &str, problem: String) {
+        if let Some(field) = fields.iter_mut().find(|field| field.name == name) {
+            field.error = Some(problem);
+        }
+    }
+
     fn is_chosen(&self, value: &str) -> bool {
         self.value.split(',').any(|chosen| chosen == value)
     }
