@@ -126,6 +126,22 @@ impl ControlPlane {
         line.trim().strip_prefix("attach-gateway join ").expect("the line to paste").to_owned()
     }
 
+    /// The console, with somebody's cookie.
+    pub async fn console(&self) -> Client {
+        let made = command(&self.database)
+            .arg("sign-in-link")
+            .env("ATTACH_PUBLIC_URL", format!("http://127.0.0.1:{}", self.port))
+            .output()
+            .expect("the control plane runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let line = String::from_utf8_lossy(&made.stdout).trim().to_owned();
+        let (_, link) = line.rsplit_once("/sign-in/").expect("a link");
+        let client = Client::new(self.port).with_header("content-type", "application/x-www-form-urlencoded");
+        let answer = client.post_raw("/sign-in", format!("link={link}")).await;
+        let cookie = answer.header("set-cookie").expect("the link signs in");
+        client.with_header("cookie", cookie.split(';').next().unwrap_or_default())
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("control-plane.log")).unwrap_or_default()
     }
