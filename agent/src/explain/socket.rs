@@ -123,12 +123,15 @@ pub(crate) enum AskError {
 /// Asks the gateway that runs on a state folder about a credential.
 pub(crate) fn ask(state: &Path, pasted: &str) -> Result<attach_proto::v1::Explanation, AskError> {
     let path = state.join(NAME);
-    let answered = converse(&path, pasted).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+    let answered = converse(&path, pasted).map_err(|error| {
+        let nobody_listens = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+        if nobody_listens.contains(&error.kind()) {
             AskError::NotRunning { state: state.to_owned() }
+        } else if error.kind() == io::ErrorKind::PermissionDenied {
+            AskError::NotAllowed { path: path.clone(), error }
+        } else {
+            AskError::Broken { path: path.clone(), error }
         }
-        io::ErrorKind::PermissionDenied => AskError::NotAllowed { path: path.clone(), error },
-        _ => AskError::Broken { path: path.clone(), error },
     })?;
     match answered.answer {
         Some(answer::Answer::Explanation(explanation)) => Ok(explanation),

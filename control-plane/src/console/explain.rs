@@ -104,14 +104,16 @@ impl Said {
     fn explanation(self, explanation: Explanation) -> Self {
         let Explanation { kind, accepted, checks, caller, verified, at: _, bundle_revision } = explanation;
         let (verdict, class) = if accepted { ("taken", "good") } else { ("refused", "bad") };
-        let kind = if kind.is_empty() { "This is no credential" } else { &kind };
+        let kind = if kind.is_empty() { "no credential" } else { &kind };
         let doubt = " Its signature was not verified: what is quoted of it is its own word.";
         let doubt = if accepted || verified { "" } else { doubt };
         let lists = if caller.is_empty() { Vec::new() } else { vec![list("Whom it proves", caller)] };
         Self {
             verdict,
             class,
-            about: format!("{kind}, by revision {bundle_revision} of the configuration.{doubt}"),
+            about: format!(
+                "Taken for: {kind}. Checked by revision {bundle_revision} of the configuration.{doubt}"
+            ),
             checks: checks.into_iter().map(Row::from).collect(),
             lists,
             ..self
