@@ -4,30 +4,28 @@
 //! holder of a key that may act for others can name one of them; that is the one thing which a header decides. Of a token
 //! nothing is believed until its signature is verified with a key that its issuer publishes (`verify`); the keys are
 //! fetched beside the requests (`renew`) and outlive their issuer's absence.
+//!
+//! The order of the checks is that of the code (`prove`). A `witness` hears how each went, so that who asks why somebody is
+//! refused (`explain`) goes the way of a request.
 
 mod advice;
 mod cache;
 mod check;
 mod claims;
 mod credential;
+mod demand_budget;
 mod demands;
 mod did;
-mod discovery;
-mod excerpt;
 mod explain;
 mod fault;
 mod holder;
 mod issuer_keys;
 mod issuers;
-mod json;
-mod key;
 mod key_file;
-mod key_set;
 mod kind;
 mod mapping;
 mod meant;
 mod named_user;
-mod pace;
 mod possession;
 mod principal;
 mod proof;
@@ -40,14 +38,15 @@ mod used;
 mod verify;
 mod witness;
 
+pub(crate) use attach_issuer::key_set::check_key_sets;
 pub(crate) use explain::{Explained, Outcome, Row, explain};
 pub(crate) use fault::IdentityFault;
 pub(crate) use issuers::{IssuerStatus, Issuers};
-pub(crate) use key_set::check_key_sets;
 pub(crate) use principal::{KeyBounds, Principal};
 pub(crate) use used::UsedProofs;
 
 use crate::{clock::Clock, snapshot::Snapshot};
+use attach_issuer::{excerpt, json, key, key_set, pace};
 use aws_lc_rs::digest::{SHA256, digest};
 use cache::{Entry, VerifiedCallers};
 use credential::{Credential, Scheme, credential};
