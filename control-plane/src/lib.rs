@@ -4,10 +4,10 @@
 //! tenant or, as the operator, all; `ops` are the things that can be done, each in one transaction with its audit entry.
 //!
 //! `authority` signs certificates and bundles; `bundle` puts together what a pool's agents serve, and `changes` tells their
-//! streams of it. Three doors lead to `ops`, and never to one another: `grpc` for agents, `api` and `console` for people,
+//! streams of it; `issuer_keys` asks issuers for the keys that go into it. Three doors lead to `ops`, and never to one another: `grpc` for agents, `api` and `console` for people,
 //! who prove at `auth` who they are. `router` has every address, `listen` the connections. `start` knows everything.
 //!
-//! Direction: `domain`, `seal` ← `db` ← `authority` ← `ops`, `bundle` ← `changes` ← `grpc`, `auth` ← `api`, `console`
+//! Direction: `domain`, `seal` ← `db` ← `authority` ← `ops`, `bundle` ← `changes`, `issuer_keys` ← `grpc`, `auth` ← `api`, `console`
 //! ← `router` ← `start` ← `cli`.
 
 mod api;
@@ -21,6 +21,7 @@ mod console;
 pub mod db;
 pub mod domain;
 mod grpc;
+mod issuer_keys;
 mod listen;
 pub mod ops;
 mod router;

@@ -17,6 +17,7 @@ mod first_commands;
 mod hostile_http;
 mod http2;
 mod identity;
+mod issuer_keys;
 mod layering;
 mod limits;
 mod managed;

@@ -32,7 +32,9 @@ pub struct Issuer {
 struct Shared {
     /// What the metadata says; the same as in the tokens, unless a test wants otherwise.
     issuer: Mutex<String>,
-    jwks: Mutex<Value>,
+    /// The body that its key set has.
+    jwks: Mutex<String>,
+    jwks_uri: Mutex<String>,
     fetches: AtomicUsize,
     is_broken: Mutex<bool>,
 }
@@ -49,11 +51,12 @@ fn base64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn jwk() -> Value {
+/// The one key by any name.
+fn jwk(kid: &str) -> Value {
     let public = key().public_key();
     let modulus = public.modulus().big_endian_without_leading_zero();
     let exponent = public.exponent().big_endian_without_leading_zero();
-    json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": KID, "n": base64(modulus), "e": base64(exponent)})
+    json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid, "n": base64(modulus), "e": base64(exponent)})
 }
 
 pub fn now() -> u64 {
@@ -67,7 +70,8 @@ impl Issuer {
         let port = listener.local_addr().expect("bound").port();
         let shared = Arc::new(Shared {
             issuer: Mutex::new(format!("http://127.0.0.1:{port}")),
-            jwks: Mutex::new(json!({"keys": [jwk()]})),
+            jwks: Mutex::new(json!({"keys": [jwk(KID)]}).to_string()),
+            jwks_uri: Mutex::new(format!("http://127.0.0.1:{port}/jwks")),
             fetches: AtomicUsize::new(0),
             is_broken: Mutex::new(false),
         });
@@ -78,7 +82,7 @@ impl Issuer {
                     let shared = Arc::clone(&shared);
                     tokio::spawn(async move {
                         let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-                            let response = shared.answer(port, request.uri().path());
+                            let response = shared.answer(request.uri().path());
                             async move { Ok::<_, Infallible>(response) }
                         });
                         let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -103,6 +107,22 @@ impl Issuer {
         self.shared.fetches.load(Ordering::SeqCst)
     }
 
+    /// From now on its key set has keys of these names, and no others.
+    pub fn publish(&self, kids: &[&str]) {
+        let keys: Vec<_> = kids.iter().map(|kid| jwk(kid)).collect();
+        self.answer_keys(json!({ "keys": keys }).to_string());
+    }
+
+    /// From now on this is what it has for a key set.
+    pub fn answer_keys(&self, body: impl Into<String>) {
+        *self.shared.jwks.lock().expect("not poisoned") = body.into();
+    }
+
+    /// From now on its metadata says that its keys are there.
+    pub fn lead_to(&self, jwks_uri: &str) {
+        jwks_uri.clone_into(&mut self.shared.jwks_uri.lock().expect("not poisoned"));
+    }
+
     /// From now on every request gets a 500.
     pub fn break_down(&self, is_broken: bool) {
         *self.shared.is_broken.lock().expect("not poisoned") = is_broken;
@@ -111,6 +131,14 @@ impl Issuer {
     /// A good token for this user.
     pub fn token(&self, subject: &str) -> String {
         self.token_with(subject, &json!({}))
+    }
+
+    /// A good token, signed by the key of this name.
+    pub fn token_by(&self, kid: &str, subject: &str) -> String {
+        let claims = json!({
+            "iss": self.url(), "aud": AUDIENCE, "sub": subject, "iat": now(), "exp": now() + 3600,
+        });
+        sign(&json!({"alg": "RS256", "typ": "at+jwt", "kid": kid}), &claims)
     }
 
     /// With these claims on top; `null` takes one away.
@@ -139,19 +167,22 @@ pub fn sign(header: &Value, claims: &Value) -> String {
 }
 
 impl Shared {
-    fn answer(&self, port: u16, path: &str) -> Response<Full<Bytes>> {
+    fn answer(&self, path: &str) -> Response<Full<Bytes>> {
         self.fetches.fetch_add(1, Ordering::SeqCst);
         let json = match path {
             _ if *self.is_broken.lock().expect("not poisoned") => None,
-            "/.well-known/openid-configuration" => Some(json!({
-                "issuer": *self.issuer.lock().expect("not poisoned"),
-                "jwks_uri": format!("http://127.0.0.1:{port}/jwks"),
-            })),
+            "/.well-known/openid-configuration" => {
+                let metadata = json!({
+                    "issuer": *self.issuer.lock().expect("not poisoned"),
+                    "jwks_uri": *self.jwks_uri.lock().expect("not poisoned"),
+                });
+                Some(metadata.to_string())
+            }
             "/jwks" => Some(self.jwks.lock().expect("not poisoned").clone()),
             _ => None,
         };
         let status = if json.is_some() { 200 } else { 500 };
-        let body = json.map_or_else(String::new, |json| json.to_string());
+        let body = json.unwrap_or_default();
         Response::builder().status(status).body(Full::new(body.into())).expect("a valid response")
     }
 }

@@ -3,7 +3,7 @@
 //! A credential is an API key of the bundle, or a proof of a DID (`did`), or else a signed token of one of its issuers. The
 //! holder of a key that may act for others can name one of them; that is the one thing which a header decides. Of a token
 //! nothing is believed until its signature is verified with a key that its issuer publishes (`verify`); the keys are
-//! fetched beside the requests (`renew`) and outlive their issuer's absence.
+//! fetched beside the requests (`renew`), or by the control plane (`pushed`), and outlive their issuer's absence.
 
 mod cache;
 mod claims;
@@ -23,6 +23,7 @@ mod named_user;
 mod possession;
 mod principal;
 mod proof;
+mod pushed;
 mod renew;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub(crate) use attach_issuer::key_set::check_key_sets;
 pub(crate) use fault::IdentityFault;
 pub(crate) use issuers::{IssuerStatus, Issuers};
 pub(crate) use principal::{KeyBounds, Principal};
+pub(crate) use pushed::{Answer as KeyAnswer, Question as KeyQuestion};
 pub(crate) use used::UsedProofs;
 
 use crate::{clock::Clock, snapshot::Snapshot};

@@ -57,7 +57,7 @@ impl Renewer {
     }
 
     async fn attempt(&self, extent: Extent) -> Result<(Held, Bytes), RenewFault> {
-        let Source { issuer: configured, jwks_url, jwks: _ } = &self.keys.source;
+        let Source { issuer: configured, jwks_url, .. } = &self.keys.source;
         let state = self.keys.state();
         let held = state.held.as_deref();
         let known = held.filter(|_| extent == Extent::KeysOnly);

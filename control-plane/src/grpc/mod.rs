@@ -19,6 +19,7 @@ use crate::{
     changes::Changes,
     clock::Clock,
     db::Database,
+    issuer_keys::IssuerKeys,
     seal::Sealer,
 };
 use attach_proto::v1::{
@@ -42,17 +43,19 @@ pub(crate) struct Door {
     pub(crate) authority: Arc<Authority>,
     pub(crate) signer: Arc<BundleSigner>,
     pub(crate) changes: Arc<Changes>,
+    pub(crate) issuer_keys: Arc<IssuerKeys>,
     pub(crate) clock: Clock,
     /// Ends the streams.
     pub(crate) stop: CancellationToken,
 }
 
 impl Door {
-    /// Takes the authority out of the database, or makes it, and begins to follow changes; the task that does so ends with
+    /// Takes the authority out of the database, or makes it, and begins to follow changes and to ask issuers for keys; the tasks that do so end with
     /// `stop`.
     pub(crate) async fn open(
         db: Database,
         sealer: Arc<Sealer>,
+        issuer_keys: Arc<IssuerKeys>,
         clock: Clock,
         stop: CancellationToken,
     ) -> Result<Self, LoadError> {
@@ -67,7 +70,14 @@ impl Door {
                 changes.run(stop).await;
             }
         });
-        Ok(Self { db, authority: Arc::new(authority), signer, changes, clock, stop })
+        tokio::spawn({
+            let (issuer_keys, stop) = (Arc::clone(&issuer_keys), stop.clone());
+            async move {
+                let _end = stop.clone().drop_guard();
+                issuer_keys.run(stop).await;
+            }
+        });
+        Ok(Self { db, authority: Arc::new(authority), signer, changes, issuer_keys, clock, stop })
     }
 
     fn routes(&self) -> Routes {

@@ -10,17 +10,22 @@ use crate::{
         agents::{self, Beat, Connected},
         in_time,
     },
+    domain::issuer_keys::Source,
+    issuer_keys::{IssuerKeys, LookedUp},
 };
 use attach_proto::{
     enrolment::AgentName,
     resources::Difference,
     v1::{
-        Ack, FromAgent, Heartbeat, HeartbeatReply, HeldResource, Hello, Resource, ToAgent, Update,
-        from_agent::Message as Said, to_agent::Message as Say,
+        Ack, FromAgent, Heartbeat, HeartbeatReply, HeldResource, Hello, KeysLookedUp, KeysWanted, Resource,
+        ToAgent, Update, from_agent::Message as Said, to_agent::Message as Say,
     },
 };
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
@@ -39,6 +44,13 @@ const MAX_REFUSAL_CHARACTERS: usize = 1_000;
 /// An agent answers within milliseconds; one that does not by now is out of order, and begins anew.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
+/// Questions about issuers that one agent may have open: as many as it asks in the time that it waits for an answer, ten
+/// each second for five, with some room.
+const LOOK_UPS_AT_ONCE: usize = 64;
+
+/// An issuer has at most as many, and so has the address of its keys (`attach_proto::convert`).
+const MAX_SOURCE_BYTES: usize = 1_024;
+
 type ToAgentSender = mpsc::Sender<Result<ToAgent, Status>>;
 
 pub(super) struct Session<'a> {
@@ -46,6 +58,8 @@ pub(super) struct Session<'a> {
     clock: &'a Clock,
     agent: &'a AgentName,
     to_agent: &'a ToAgentSender,
+    issuer_keys: &'a Arc<IssuerKeys>,
+    look_ups: Arc<Semaphore>,
     features: Vec<String>,
     held: Held,
     /// Sent, and not answered yet. One at a time: what changes meanwhile goes out with the next.
@@ -94,6 +108,8 @@ impl<'a> Session<'a> {
             clock: &door.clock,
             agent,
             to_agent,
+            issuer_keys: &door.issuer_keys,
+            look_ups: Arc::new(Semaphore::new(LOOK_UPS_AT_ONCE)),
             features,
             held: Held::Said(held),
             under_way: None,
@@ -149,7 +165,29 @@ impl<'a> Session<'a> {
             Said::Hello(_) => Err(refusal::invalid("Hello is said once")),
             Said::Heartbeat(heartbeat) => self.beat(heartbeat).await,
             Said::Ack(ack) => self.answered(ack).await,
+            Said::KeysWanted(wanted) => self.look_up(wanted),
         }
+    }
+
+    /// Beside the stream: what the issuer says may have to come by it before the answer counts.
+    fn look_up(&self, wanted: KeysWanted) -> Result<(), Status> {
+        let KeysWanted { issuer, jwks_url } = wanted;
+        if issuer.len() > MAX_SOURCE_BYTES || jwks_url.len() > MAX_SOURCE_BYTES {
+            return Err(refusal::invalid("no issuer has such an address"));
+        }
+        // An agent asks ten times a second at most; what is beyond that it does not wait for.
+        let Ok(permit) = Arc::clone(&self.look_ups).try_acquire_owned() else { return Ok(()) };
+        let (issuer_keys, to_agent) = (Arc::clone(self.issuer_keys), self.to_agent.clone());
+        let pool = self.agent.pool.clone();
+        tokio::spawn(async move {
+            let wanted = Source { issuer, jwks_url };
+            let LookedUp { revision, problem } = issuer_keys.demand(pool, wanted.clone()).await;
+            let Source { issuer, jwks_url } = wanted;
+            let reply = Say::KeysLookedUp(KeysLookedUp { issuer, jwks_url, revision, problem });
+            let _ = to_agent.send(Ok(ToAgent { message: Some(reply) })).await;
+            drop(permit);
+        });
+        Ok(())
     }
 
     /// Sends what the agent lacks of a revision, unless it has it, can't take it, or would not.

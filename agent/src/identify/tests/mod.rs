@@ -15,6 +15,7 @@ mod outages;
 mod policy;
 mod possession;
 mod products;
+mod pushed;
 mod rotation;
 mod tokens;
 mod vectors;

@@ -9,6 +9,7 @@ mod health;
 mod heartbeat;
 mod host;
 mod kept;
+mod questions;
 mod stream;
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::{
     ControlPlane, Seen,
     good::{Good, MAX_HELD_BYTES, Refusal, brought_bytes, held_bytes},
     heartbeat::{HEARTBEAT_EVERY, SILENCE, Sent, duration_to_wire},
+    questions::Questions,
 };
 use crate::{
     control_plane::{CALL, Connection, MAX_MESSAGE_BYTES, is_revoked, said},
@@ -54,6 +55,7 @@ struct Stream<'a, B> {
     before: &'a B,
     seen: watch::Receiver<Seen>,
     sent: Option<Sent>,
+    questions: Questions,
     /// What both sides know that this gateway has: what it said in Hello, then what it applied. An update is a change to it.
     base: Arc<Resources>,
     /// That, and what came since of an update that is not whole yet.
@@ -92,8 +94,19 @@ impl ControlPlane {
         }
         let bytes = held_bytes(&base);
         let received = Arc::clone(&base);
-        let out = Some(out);
-        let mut stream = Stream { of: self, out, snapshots, before, seen, sent: None, base, received, bytes };
+        let questions = Questions::new(self.looks.issuers.line().open());
+        let mut stream = Stream {
+            of: self,
+            out: Some(out),
+            snapshots,
+            before,
+            seen,
+            sent: None,
+            questions,
+            base,
+            received,
+            bytes,
+        };
         match stream.open(connection, hello, outbox).await {
             Ok(inbound) => stream.run(inbound).await,
             Err(end) => end,
@@ -134,6 +147,7 @@ impl<B: Fn(&Snapshot)> Stream<'_, B> {
                     Err(status) => Err(end_of(&status)),
                 },
                 _ = heartbeats.tick() => self.beat(),
+                wanted = self.questions.next() => self.send(Out::KeysWanted(wanted)),
                 () = self.of.link.renewed() => Err(End::Renewed),
                 () = sleep_until(last_word + SILENCE) => {
                     Err(End::Broken(format!("no word for {SILENCE:?}")))
@@ -165,6 +179,11 @@ impl<B: Fn(&Snapshot)> Stream<'_, B> {
             Some(In::Update(update)) => self.take(update).await,
             Some(In::HeartbeatReply(reply)) => {
                 self.measure(&reply);
+                Ok(())
+            }
+            Some(In::KeysLookedUp(reply)) => {
+                let applied = self.of.standing.look().applied_revision.unwrap_or_default();
+                self.questions.answered(reply, applied);
                 Ok(())
             }
             // Of a later version, which must not count on an answer.
@@ -221,6 +240,7 @@ impl<B: Fn(&Snapshot)> Stream<'_, B> {
             state.refusal = None;
             state.revoked = false;
         });
+        self.questions.applied(revision.0);
         self.of.good = Some(good.clone());
         // Kept before it is acknowledged: what the control plane counts as applied outlives a restart.
         let kept = Arc::clone(&self.of.kept);
