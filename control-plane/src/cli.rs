@@ -58,12 +58,12 @@ enum Command {
         /// File for the operator token that the very first start makes; standard output without it.
         #[arg(long, env = "ATTACH_OPERATOR_TOKEN_FILE", value_name = "FILE")]
         operator_token_file: Option<PathBuf>,
-        /// Networks of tenants' identity providers that are dialled although they are not public, such as 10.1.0.0/16,fd00::/8:
-        /// for providers whose keys this control plane fetches
+        /// Networks to which identity providers whose keys are fetched here may lead although they are not public, with commas
+        /// between
         #[arg(
             long,
             env = "ALLOW_ADDRESSES",
-            value_name = "CIDR,…",
+            value_name = "CIDR[,…]",
             default_value = "",
             hide_default_value = true
         )]

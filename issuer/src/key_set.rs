@@ -124,6 +124,7 @@ impl KeySet {
         Ok(format!("{{\"keys\":[{}]}}", texts.join(",")))
     }
 
+    #[expect(clippy::len_without_is_empty, reason = "without a key it is no set")]
     pub fn len(&self) -> usize {
         self.keys.len()
     }

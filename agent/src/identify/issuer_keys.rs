@@ -1,12 +1,11 @@
 //! What is known of one issuer: read by all cores without a lock, renewed by one task (`renew`).
 
-use super::{demand_budget::DemandBudget, did::DocumentFault, excerpt::Excerpt, key_set::KeySet, pace::Pace};
+use super::{
+    demand_budget::DemandBudget, did::DocumentFault, excerpt::Excerpt, key_set::KeySet, pace::Pace,
+    source::Source,
+};
 use arc_swap::ArcSwap;
 use attach_issuer::ask::AskFault;
-use attach_proto::{
-    bundle::{IdentityProvider, KeySource},
-    did::{Did, Method},
-};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
@@ -16,17 +15,6 @@ use tokio::{
     time::{Instant, timeout},
 };
 use url::Url;
-
-/// Where keys come from. Providers of different tenants that name the same source share its keys.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Source {
-    /// As configured.
-    pub(super) issuer: String,
-    pub(super) jwks_url: Option<Url>,
-    /// The keys themselves, which nobody is asked for then.
-    pub(super) jwks: Option<Arc<str>>,
-    pub(super) key_source: KeySource,
-}
 
 #[derive(Debug)]
 pub(super) struct IssuerKeys {
@@ -117,43 +105,6 @@ struct Gate {
     received: Option<Arc<str>>,
     /// The highest so far: one that is gone does not come back.
     generation: u64,
-}
-
-impl Source {
-    /// `None` for a DID that has no document.
-    pub(super) fn of_did(did: &Did) -> Option<Self> {
-        match did.method() {
-            Method::Web(document) => {
-                let issuer = did.as_str().to_owned();
-                let jwks_url = Some(document.clone());
-                Some(Self { issuer, jwks_url, jwks: None, key_source: KeySource::Gateway })
-            }
-            Method::Key(_) | Method::Pkh(_) => None,
-        }
-    }
-
-    /// Whether its keys stand in a DID document, and not in a key set.
-    pub(super) fn is_did(&self) -> bool {
-        self.issuer.starts_with("did:")
-    }
-
-    pub(super) fn of(provider: &IdentityProvider) -> Self {
-        Self {
-            issuer: provider.issuer.clone(),
-            jwks_url: provider.jwks_url.clone(),
-            jwks: match provider.key_source {
-                KeySource::Gateway => provider.jwks.clone(),
-                // They come and go, and the issuer stays the same.
-                KeySource::ControlPlane => None,
-            },
-            key_source: provider.key_source,
-        }
-    }
-
-    /// Whether its keys come from the control plane.
-    pub(super) fn is_pushed(&self) -> bool {
-        self.key_source == KeySource::ControlPlane
-    }
 }
 
 impl Held {

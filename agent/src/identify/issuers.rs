@@ -2,12 +2,13 @@
 
 use super::{
     demand_budget::DemandBudget,
-    issuer_keys::{Attempts, IssuerKeys, RenewFault, Source},
+    issuer_keys::{Attempts, IssuerKeys, RenewFault},
     key_file::KeyFile,
     key_set::KeySet,
     pace::Pace,
     pushed::{Asker, KeyLine},
     renew::Renewer,
+    source::Source,
 };
 use crate::{clock::Clock, fetch::Fetcher, snapshot::Snapshot};
 use arc_swap::ArcSwap;

@@ -1,8 +1,9 @@
 //! The last good keys of an issuer on disk, so that a start does not need the issuer.
 
 use super::{
-    issuer_keys::{Fetched, Held, Source},
+    issuer_keys::{Fetched, Held},
     key_set::KeySet,
+    source::Source,
 };
 use crate::whole_file;
 use attach_proto::bundle::KeySource;

@@ -25,6 +25,7 @@ mod principal;
 mod proof;
 mod pushed;
 mod renew;
+mod source;
 #[cfg(test)]
 mod tests;
 mod token;

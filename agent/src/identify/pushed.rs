@@ -3,7 +3,8 @@
 
 use super::{
     excerpt::Excerpt,
-    issuer_keys::{IssuerKeys, RenewFault, Source},
+    issuer_keys::{IssuerKeys, RenewFault},
+    source::Source,
 };
 use parking_lot::Mutex;
 use std::sync::Arc;

@@ -3,8 +3,9 @@
 use super::{
     did::web::key_set,
     excerpt::Excerpt,
-    issuer_keys::{Attempts, Fetched, Held, IssuerKeys, RenewFault, Source, State},
+    issuer_keys::{Attempts, Fetched, Held, IssuerKeys, RenewFault, State},
     key_file::KeyFile,
+    source::Source,
 };
 use crate::{clock::Clock, fetch::Fetcher};
 use attach_issuer::{ask, discovery::Metadata};

@@ -8,7 +8,7 @@ use super::{
     tenants,
 };
 use crate::{
-    db::{identity_providers, issuer_keys},
+    db::{identity_providers, issuer_key_sets},
     domain::issuer_keys::KeyState,
     ops::{remove_identity_provider, set_identity_provider},
     state::App,
@@ -77,7 +77,7 @@ pub(super) async fn list(
     let (mut tx, _) = tenants::open(&app, tenant).await?;
     let (connection, tenant) = tx.parts();
     let part = identity_providers::list(&mut *connection, tenant, &page).await?;
-    let keys = issuer_keys::of_tenant(connection, tenant, app.jwks_ttl).await?;
+    let keys = issuer_key_sets::of_tenant(connection, tenant, app.jwks_ttl).await?;
     let provider = |provider: v1::IdentityProvider| {
         let keys = keys.get(&provider.id).cloned();
         IdentityProvider::new(provider, keys)
@@ -102,7 +102,7 @@ pub(super) async fn set(
         .map_err(|error| Problem::of_op(error, &names))?;
     let mut tx = app.db.tenant(tenant).await?;
     let (connection, tenant) = tx.parts();
-    let keys = issuer_keys::of_tenant(connection, tenant, app.jwks_ttl).await?.remove(&wire.id);
+    let keys = issuer_key_sets::of_tenant(connection, tenant, app.jwks_ttl).await?.remove(&wire.id);
     Ok(Json(IdentityProvider::new(wire, keys)))
 }
 

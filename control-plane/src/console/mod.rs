@@ -15,6 +15,7 @@ mod limits;
 mod page;
 mod paging;
 mod pools;
+mod provider_keys;
 mod providers;
 mod sign_in;
 mod tenants;

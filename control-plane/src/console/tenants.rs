@@ -5,12 +5,12 @@ use super::{
     form::{Field, FormPage, Kind, Posted, Sent, Visitor, Wrong},
     page::{Shell, next_path, number, page, see, time},
     paging::After,
+    provider_keys::ProviderKeys,
 };
 use crate::{
     auth::Session,
-    db::{TenantTx, consumption, identity_providers, issuer_keys, pools, quota_stores, tenants},
+    db::{TenantTx, consumption, identity_providers, issuer_key_sets, pools, quota_stores, tenants},
     domain::{
-        issuer_keys::KeyState,
         page::Page,
         tenant::{TenantChange, TenantRecord},
         usage::{Step, UsageQuery},
@@ -144,37 +144,6 @@ struct Provider {
     path: String,
 }
 
-/// Where a provider's keys come from, and how it stands with those that come from here.
-struct ProviderKeys {
-    /// Of a state that somebody should look at.
-    tag: Option<(&'static str, &'static str)>,
-    text: String,
-    problem: String,
-}
-
-impl ProviderKeys {
-    fn new(provider: &attach_proto::v1::IdentityProvider, state: Option<KeyState>) -> Self {
-        let Some(state) = state else {
-            let text =
-                if provider.jwks.is_empty() { "fetched by the gateways" } else { "given with the provider" };
-            return Self { tag: None, text: text.to_owned(), problem: String::new() };
-        };
-        let tag = match (state.keys, state.fetched_at, state.is_stale || state.problem.is_some()) {
-            (0, None, _) if state.problem.is_none() => ("warn", "not fetched yet"),
-            (0, _, _) => ("bad", "no keys"),
-            (_, _, true) => ("warn", "old keys"),
-            (_, _, false) => ("good", "good"),
-        };
-        let skipped = match state.skipped_keys {
-            0 => String::new(),
-            skipped => format!(", {skipped} not usable"),
-        };
-        let fetched = state.fetched_at.map(|at| format!(", fetched here {}", time(at))).unwrap_or_default();
-        let text = format!("{}{skipped}{fetched}", state.keys);
-        Self { tag: Some(tag), text, problem: state.problem.unwrap_or_default() }
-    }
-}
-
 pub(super) async fn show(
     Visitor(session): Visitor,
     State(app): State<App>,
@@ -186,7 +155,7 @@ pub(super) async fn show(
     let query = UsageQuery { from, to: now, step: None, by_user: false, by_model: false };
     let (connection, tenant) = tx.parts();
     let providers = identity_providers::list(&mut *connection, tenant, &Page::first()).await?;
-    let mut keys = issuer_keys::of_tenant(&mut *connection, tenant, app.jwks_ttl).await?;
+    let mut keys = issuer_key_sets::of_tenant(&mut *connection, tenant, app.jwks_ttl).await?;
     let sum = consumption::sums(&mut *connection, tenant, &query).await?.unwrap_or_default().pop();
     let pools = pools::of_tenant(connection, tenant).await?;
     let quantity = |kind| sum.as_ref().map_or(0, |sum| sum.quantity(kind));

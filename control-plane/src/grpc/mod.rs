@@ -7,6 +7,7 @@ mod configuration;
 mod enrolment;
 mod lateness;
 mod listener;
+mod look_ups;
 mod peer;
 mod refusal;
 mod session;

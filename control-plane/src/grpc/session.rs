@@ -1,6 +1,6 @@
 //! One agent's stream: what it holds, what it is sent, and what it says.
 
-use super::{Door, refusal};
+use super::{Door, look_ups::LookUps, refusal};
 use crate::{
     bundle::PoolBundle,
     changes::Following,
@@ -10,22 +10,17 @@ use crate::{
         agents::{self, Beat, Connected},
         in_time,
     },
-    domain::issuer_keys::Source,
-    issuer_keys::{IssuerKeys, LookedUp},
 };
 use attach_proto::{
     enrolment::AgentName,
     resources::Difference,
     v1::{
-        Ack, FromAgent, Heartbeat, HeartbeatReply, HeldResource, Hello, KeysLookedUp, KeysWanted, Resource,
-        ToAgent, Update, from_agent::Message as Said, to_agent::Message as Say,
+        Ack, FromAgent, Heartbeat, HeartbeatReply, HeldResource, Hello, Resource, ToAgent, Update,
+        from_agent::Message as Said, to_agent::Message as Say,
     },
 };
 use std::{sync::Arc, time::Duration};
-use tokio::{
-    sync::{Semaphore, mpsc},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
@@ -44,22 +39,14 @@ const MAX_REFUSAL_CHARACTERS: usize = 1_000;
 /// An agent answers within milliseconds; one that does not by now is out of order, and begins anew.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-/// Questions about issuers that one agent may have open: as many as it asks in the time that it waits for an answer, ten
-/// each second for five, with some room.
-const LOOK_UPS_AT_ONCE: usize = 64;
-
-/// An issuer has at most as many, and so has the address of its keys (`attach_proto::convert`).
-const MAX_SOURCE_BYTES: usize = 1_024;
-
-type ToAgentSender = mpsc::Sender<Result<ToAgent, Status>>;
+pub(super) type ToAgentSender = mpsc::Sender<Result<ToAgent, Status>>;
 
 pub(super) struct Session<'a> {
     db: &'a Database,
     clock: &'a Clock,
     agent: &'a AgentName,
     to_agent: &'a ToAgentSender,
-    issuer_keys: &'a Arc<IssuerKeys>,
-    look_ups: Arc<Semaphore>,
+    look_ups: LookUps,
     features: Vec<String>,
     held: Held,
     /// Sent, and not answered yet. One at a time: what changes meanwhile goes out with the next.
@@ -108,8 +95,7 @@ impl<'a> Session<'a> {
             clock: &door.clock,
             agent,
             to_agent,
-            issuer_keys: &door.issuer_keys,
-            look_ups: Arc::new(Semaphore::new(LOOK_UPS_AT_ONCE)),
+            look_ups: LookUps::new(Arc::clone(&door.issuer_keys), agent.pool.clone(), to_agent.clone()),
             features,
             held: Held::Said(held),
             under_way: None,
@@ -165,29 +151,8 @@ impl<'a> Session<'a> {
             Said::Hello(_) => Err(refusal::invalid("Hello is said once")),
             Said::Heartbeat(heartbeat) => self.beat(heartbeat).await,
             Said::Ack(ack) => self.answered(ack).await,
-            Said::KeysWanted(wanted) => self.look_up(wanted),
+            Said::KeysWanted(wanted) => self.look_ups.begin(wanted),
         }
-    }
-
-    /// Beside the stream: what the issuer says may have to come by it before the answer counts.
-    fn look_up(&self, wanted: KeysWanted) -> Result<(), Status> {
-        let KeysWanted { issuer, jwks_url } = wanted;
-        if issuer.len() > MAX_SOURCE_BYTES || jwks_url.len() > MAX_SOURCE_BYTES {
-            return Err(refusal::invalid("no issuer has such an address"));
-        }
-        // An agent asks ten times a second at most; what is beyond that it does not wait for.
-        let Ok(permit) = Arc::clone(&self.look_ups).try_acquire_owned() else { return Ok(()) };
-        let (issuer_keys, to_agent) = (Arc::clone(self.issuer_keys), self.to_agent.clone());
-        let pool = self.agent.pool.clone();
-        tokio::spawn(async move {
-            let wanted = Source { issuer, jwks_url };
-            let LookedUp { revision, problem } = issuer_keys.demand(pool, wanted.clone()).await;
-            let Source { issuer, jwks_url } = wanted;
-            let reply = Say::KeysLookedUp(KeysLookedUp { issuer, jwks_url, revision, problem });
-            let _ = to_agent.send(Ok(ToAgent { message: Some(reply) })).await;
-            drop(permit);
-        });
-        Ok(())
     }
 
     /// Sends what the agent lacks of a revision, unless it has it, can't take it, or would not.

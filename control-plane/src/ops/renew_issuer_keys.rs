@@ -2,7 +2,7 @@
 
 use super::OpError;
 use crate::{
-    db::{Database, audit, heads, issuer_keys},
+    db::{Database, audit, heads, issuer_key_sets},
     domain::{
         actor::Actor,
         issuer_keys::{Found, Source},
@@ -19,7 +19,7 @@ pub(crate) async fn renew_issuer_keys(
     next: Duration,
 ) -> Result<bool, OpError> {
     let mut tx = db.system().await?;
-    if issuer_keys::confirm(tx.connection(), source, found, next).await? {
+    if issuer_key_sets::confirm(tx.connection(), source, found, next).await? {
         tx.commit().await?;
         return Ok(false);
     }
@@ -28,10 +28,10 @@ pub(crate) async fn renew_issuer_keys(
     let connection = tx.connection();
     let version = heads::next_config(connection).await?;
     // Nobody goes by it any more.
-    if !issuer_keys::replace(connection, source, found, next, version).await? {
+    if !issuer_key_sets::replace(connection, source, found, next, version).await? {
         return Ok(false);
     }
-    issuer_keys::touch_pools(connection, source, version).await?;
+    issuer_key_sets::touch_pools(connection, source, version).await?;
     let entry = audit::Entry {
         actor: &Actor::System,
         tenant: None,

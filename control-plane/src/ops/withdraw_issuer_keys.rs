@@ -2,7 +2,7 @@
 
 use super::OpError;
 use crate::{
-    db::{Database, audit, heads, issuer_keys},
+    db::{Database, audit, heads, issuer_key_sets},
     domain::{actor::Actor, issuer_keys::Source},
 };
 use serde_json::json;
@@ -12,20 +12,20 @@ use std::time::Duration;
 pub(crate) async fn withdraw_issuer_keys(db: &Database, max_stale: Duration) -> Result<Vec<Source>, OpError> {
     let mut tx = db.system().await?;
     // Almost always none, and then the head of all configuration is left alone.
-    if !issuer_keys::any_older_than(tx.connection(), max_stale).await? {
+    if !issuer_key_sets::any_older_than(tx.connection(), max_stale).await? {
         return Ok(Vec::new());
     }
     drop(tx);
     let mut tx = db.operator().await?;
     let connection = tx.connection();
     let version = heads::next_config(connection).await?;
-    let sources = issuer_keys::withdraw_older_than(connection, max_stale, version).await?;
+    let sources = issuer_key_sets::withdraw_older_than(connection, max_stale, version).await?;
     // Another control plane was first.
     if sources.is_empty() {
         return Ok(sources);
     }
     for source in &sources {
-        issuer_keys::touch_pools(connection, source, version).await?;
+        issuer_key_sets::touch_pools(connection, source, version).await?;
         let entry = audit::Entry {
             actor: &Actor::System,
             tenant: None,

@@ -21,8 +21,7 @@ mod tokens;
 mod vectors;
 
 use super::{
-    Identifier, IdentityFault, Issuers, Principal, UsedProofs, issuer_keys::Source, key_file::KeyFile,
-    pace::Pace,
+    Identifier, IdentityFault, Issuers, Principal, UsedProofs, key_file::KeyFile, pace::Pace, source::Source,
 };
 use crate::{
     clock::Clock,

@@ -4,6 +4,7 @@
 //! served by it, and kept on disk (`kept`), so that the next start needs no control plane. `stream` is the life of one
 //! connection; what is here goes from one to the next.
 
+mod end;
 mod good;
 mod health;
 mod heartbeat;
@@ -25,13 +26,13 @@ use crate::{
     snapshot::Snapshot,
 };
 use attach_proto::v1;
+use end::End;
 use good::Good;
 pub(crate) use health::Looks;
 use health::{Health, Seen};
 use host::Host;
 use kept::Kept;
 use std::{path::Path, sync::Arc, time::Duration};
-use stream::End;
 use tokio::{
     sync::watch,
     time::{Instant, sleep},

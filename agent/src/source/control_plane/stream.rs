@@ -2,12 +2,13 @@
 
 use super::{
     ControlPlane, Seen,
+    end::{End, end_of},
     good::{Good, MAX_HELD_BYTES, Refusal, brought_bytes, held_bytes},
     heartbeat::{HEARTBEAT_EVERY, SILENCE, Sent, duration_to_wire},
     questions::Questions,
 };
 use crate::{
-    control_plane::{CALL, Connection, MAX_MESSAGE_BYTES, is_revoked, said},
+    control_plane::{CALL, Connection, MAX_MESSAGE_BYTES},
     snapshot::Snapshot,
 };
 use attach_proto::{
@@ -36,15 +37,6 @@ const MAX_HELLO_BYTES: usize = MAX_MESSAGE_BYTES / 4 * 3;
 
 /// Longest reason that an answer gives.
 const MAX_ERROR_BYTES: usize = 4_096;
-
-/// How a stream ended.
-pub(super) enum End {
-    /// Another certificate is in force: the next connection shows it.
-    Renewed,
-    Revoked,
-    /// In words.
-    Broken(String),
-}
 
 /// One stream.
 struct Stream<'a, B> {
@@ -307,10 +299,6 @@ impl<B: Fn(&Snapshot)> Stream<'_, B> {
             self.of.standing.note(|state| state.clock_offset = offset);
         }
     }
-}
-
-fn end_of(status: &tonic::Status) -> End {
-    if is_revoked(status) { End::Revoked } else { End::Broken(said(status)) }
 }
 
 fn bounded(mut text: String) -> String {
