@@ -2,7 +2,7 @@
 
 use crate::{clock::Clock, db::Database, questions::Questions, seal::Sealer};
 use attach_proto::join_token::JoinToken;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use url::Url;
 
 #[derive(Clone)]
@@ -16,6 +16,8 @@ pub(crate) struct App {
     pub(crate) authority_sha256: [u8; 32],
     /// Where gateways join, as `https://host:port`.
     pub(crate) grpc_url: Arc<str>,
+    /// Issuers' keys that are older than that are late.
+    pub(crate) jwks_ttl: Duration,
 }
 
 impl App {

@@ -74,6 +74,7 @@ const CONTROL_PLANE_ORDER: &[&str] = &[
     "ops",
     "bundle",
     "changes",
+    "issuer_keys",
     "grpc",
     "state",
     "auth",

@@ -20,6 +20,7 @@ mod first_commands;
 mod hostile_http;
 mod http2;
 mod identity;
+mod issuer_keys;
 mod issuers;
 mod layering;
 mod limits;

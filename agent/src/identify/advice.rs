@@ -86,7 +86,7 @@ impl IdentityFault {
             Self::ConfirmationUnproven => {
                 "Ask for a token that is not bound, or add `dpop` or `certificate` to the provider's `proofs`."
             }
-            Self::DpopProof(_) => {
+            Self::DpopProof(_) | Self::ReplayedProof(_) => {
                 "Send the scheme `DPoP`, and in the header `DPoP` a proof made anew for each request by the token's key."
             }
             Self::NotBound => "Send this token with the scheme `Bearer`.",

@@ -242,9 +242,11 @@ impl IdentityFault {
             | Self::IssuedInFuture { .. } => &[Check::Times],
             Self::NotAccessToken(_) => &[Check::Kind],
             Self::ConfirmationUnproven => &[Check::Binding],
-            Self::DpopProof(_) | Self::NotBound | Self::CertificateNotPresented | Self::OtherCertificate => {
-                &[Check::Possession]
-            }
+            Self::DpopProof(_)
+            | Self::ReplayedProof(_)
+            | Self::NotBound
+            | Self::CertificateNotPresented
+            | Self::OtherCertificate => &[Check::Possession],
             Self::ClientNotAllowed(_) => &[Check::Client],
             Self::RequiredClaim { .. } => &[Check::RequiredClaims],
             Self::MissingScope(_) => &[Check::Scopes],

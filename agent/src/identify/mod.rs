@@ -3,7 +3,7 @@
 //! A credential is an API key of the bundle, or a proof of a DID (`did`), or else a signed token of one of its issuers. The
 //! holder of a key that may act for others can name one of them; that is the one thing which a header decides. Of a token
 //! nothing is believed until its signature is verified with a key that its issuer publishes (`verify`); the keys are
-//! fetched beside the requests (`renew`) and outlive their issuer's absence.
+//! fetched beside the requests (`renew`), or by the control plane (`pushed`), and outlive their issuer's absence.
 //!
 //! The order of the checks is that of the code (`prove`). A `witness` hears how each went, so that who asks why somebody is
 //! refused (`explain`) goes the way of a request.
@@ -32,7 +32,9 @@ mod proof;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
 mod prove;
+mod pushed;
 mod renew;
+mod source;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -45,6 +47,7 @@ pub(crate) use explain::{Explained, Outcome, Row, explain};
 pub(crate) use fault::IdentityFault;
 pub(crate) use issuers::{IssuerStatus, Issuers};
 pub(crate) use principal::{KeyBounds, Principal};
+pub(crate) use pushed::{Answer as KeyAnswer, Question as KeyQuestion};
 pub(crate) use used::UsedProofs;
 
 use crate::{clock::Clock, snapshot::Snapshot};

@@ -18,6 +18,7 @@ mod page;
 mod paging;
 mod pool;
 mod pools;
+mod provider_keys;
 mod providers;
 mod registries;
 mod routes;

@@ -1,6 +1,6 @@
 //! One agent's stream: what it holds, what it is sent, and what it says.
 
-use super::{Door, refusal};
+use super::{Door, look_ups::LookUps, refusal};
 use crate::{
     bundle::PoolBundle,
     changes::Following,
@@ -41,13 +41,14 @@ const MAX_REFUSAL_CHARACTERS: usize = 1_000;
 /// An agent answers within milliseconds; one that does not by now is out of order, and begins anew.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-type ToAgentSender = mpsc::Sender<Result<ToAgent, Status>>;
+pub(super) type ToAgentSender = mpsc::Sender<Result<ToAgent, Status>>;
 
 pub(super) struct Session<'a> {
     db: &'a Database,
     clock: &'a Clock,
     agent: &'a AgentName,
     to_agent: &'a ToAgentSender,
+    look_ups: LookUps,
     features: Vec<String>,
     held: Held,
     /// Sent, and not answered yet. One at a time: what changes meanwhile goes out with the next.
@@ -98,6 +99,7 @@ impl<'a> Session<'a> {
             clock: &door.clock,
             agent,
             to_agent,
+            look_ups: LookUps::new(Arc::clone(&door.issuer_keys), agent.pool.clone(), to_agent.clone()),
             features,
             held: Held::Said(held),
             under_way: None,
@@ -166,6 +168,7 @@ impl<'a> Session<'a> {
                 self.pass_on(answer).await;
                 Ok(())
             }
+            Said::KeysWanted(wanted) => self.look_ups.begin(wanted),
         }
     }
 

@@ -16,13 +16,14 @@ mod outages;
 mod policy;
 mod possession;
 mod products;
+mod pushed;
 mod rotation;
 mod tokens;
 mod vectors;
 
 use super::{
-    Explained, Identifier, IdentityFault, Issuers, Principal, UsedProofs, explain, issuer_keys::Source,
-    key_file::KeyFile, pace::Pace,
+    Explained, Identifier, IdentityFault, Issuers, Principal, UsedProofs, explain, key_file::KeyFile,
+    pace::Pace, source::Source,
 };
 use crate::{
     clock::Clock,
