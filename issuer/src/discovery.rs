@@ -91,6 +91,15 @@ mod tests {
     }
 
     #[test]
+    fn metadata_that_is_no_utf_8_where_nobody_reads_is_no_metadata() {
+        let with = |name: &[u8]| {
+            [br#"{"issuer":"https://a.test","jwks_uri":"https://a.test/k","more":""#, name, br#""}"#].concat()
+        };
+        assert!(parse_metadata(&with(b"code"), "https://a.test").is_ok());
+        assert!(parse_metadata(&with(b"c\x8c\x9be"), "https://a.test").is_err());
+    }
+
+    #[test]
     fn keys_of_an_https_issuer_are_never_fetched_over_http() {
         assert!(parse("https://a.test", "http://a.test/k", "https://a.test").is_none());
         assert!(parse("http://a.test", "http://a.test/k", "http://a.test").is_some());

@@ -26,11 +26,12 @@ pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonFault> {
     }
 }
 
-/// Reads a type of ours out of an object. A derived reader also takes a list of its members' values in their order, which no
-/// other reader of the same document would.
+/// Reads a type of ours out of an object. A derived reader alone would also take a list of its members' values in their
+/// order, and bytes that are no UTF-8 in members that it passes over; no other reader of the same document would.
 pub(crate) fn from_object<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> serde_json::Result<T> {
-    if bytes.trim_ascii_start().starts_with(b"{") {
-        serde_json::from_slice(bytes)
+    let text = str::from_utf8(bytes).map_err(serde_json::Error::custom)?;
+    if text.trim_ascii_start().starts_with('{') {
+        serde_json::from_str(text)
     } else {
         Err(serde_json::Error::custom("it is no JSON object"))
     }

@@ -1,6 +1,6 @@
 //! What an issuer says of itself.
 
-use super::{assert_fit_for_a_log, written::Written};
+use super::{assert_fit_for_a_log, written::members};
 use attach_issuer::discovery::{metadata_address, parse_metadata};
 
 /// As people configure them: with the final slash and without, and one that may be asked without TLS.
@@ -20,10 +20,10 @@ pub fn metadata(input: &[u8]) {
                 continue;
             }
         };
-        let written: Option<Written> = serde_json::from_slice(input).ok();
-        let said = |name| match written.as_ref().map(|it| it.all(name)).as_deref() {
-            Some([one]) => one.text().map(str::to_owned),
-            _ => None,
+        let said = |wanted: &str| {
+            let members = members(input).into_iter().filter(|(name, _)| name == wanted);
+            let [(_, one)] = members.collect::<Vec<_>>().try_into().ok()?;
+            serde_json::from_str::<String>(one.get()).ok()
         };
         // The only one of its name, or another reader would have another.
         assert_eq!(said("issuer").as_deref(), Some(metadata.issuer.as_str()));

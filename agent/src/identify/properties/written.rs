@@ -2,7 +2,7 @@
 
 use super::super::json::{JsonFault, parse_object};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, value::RawValue};
 use std::fmt;
 
 /// Not `Value`, which reads an object with a member of serde's own as what that member has in it.
@@ -34,18 +34,30 @@ pub(super) fn object(json: &[u8]) -> Option<Map<String, Value>> {
     read.ok()
 }
 
+/// The members of an object, each value as the text that it is; of anything else there are none.
+pub(super) fn members(json: &[u8]) -> Vec<(String, Box<RawValue>)> {
+    struct Members;
+
+    impl<'de> Visitor<'de> for Members {
+        type Value = Vec<(String, Box<RawValue>)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+            let mut list = Vec::new();
+            while let Some(member) = members.next_entry()? {
+                list.push(member);
+            }
+            Ok(list)
+        }
+    }
+
+    serde_json::Deserializer::from_slice(json).deserialize_map(Members).unwrap_or_default()
+}
+
 impl Written {
-    /// The values of all members of this name, of this object itself.
-    pub(super) fn all(&self, wanted: &str) -> Vec<&Self> {
-        let Self::Object(members) = self else { return Vec::new() };
-        members.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value).collect()
-    }
-
-    pub(super) fn text(&self) -> Option<&str> {
-        let Self::Scalar(value) = self else { return None };
-        value.as_str()
-    }
-
     fn has_duplicates(&self) -> bool {
         match self {
             Self::Object(members) => {
