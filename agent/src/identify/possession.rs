@@ -65,6 +65,7 @@ pub(super) fn check(
     principal: &Principal,
     credential: &Credential<'_>,
     head: &Parts,
+    ends_tls: bool,
     used: &UsedProofs,
     clock: &Clock,
 ) -> Result<(), IdentityFault> {
@@ -73,7 +74,7 @@ pub(super) fn check(
         (None, Scheme::Dpop) => return Err(IdentityFault::NotBound),
         (None, Scheme::Bearer | Scheme::Basic | Scheme::Key) => {}
         (Some(key), Scheme::Dpop) => {
-            check_proof(key, &credential.bytes, head, &principal.tenant, used, clock.now())?
+            check_proof(key, &credential.bytes, head, ends_tls, &principal.tenant, used, clock.now())?;
         }
         // Section 7.2: a bearer of such a token is anybody.
         (Some(_), Scheme::Bearer | Scheme::Basic | Scheme::Key) => {
