@@ -4,7 +4,7 @@
 //! another behind us (RFC 8725 section 2.4 names the confusion; RFC 7519 section 4 lets a verifier refuse it).
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, map::Entry};
 use std::{cell::RefCell, fmt};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -96,12 +96,15 @@ impl<'de> Visitor<'de> for Unique<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            if object.contains_key(&name) {
-                self.duplicate.replace(Some(name));
-                return Err(A::Error::custom("duplicate name"));
+            match object.entry(name) {
+                Entry::Occupied(first) => {
+                    self.duplicate.replace(Some(first.key().clone()));
+                    return Err(A::Error::custom("duplicate name"));
+                }
+                Entry::Vacant(place) => {
+                    place.insert(members.next_value_seed(self)?);
+                }
             }
-            let value = members.next_value_seed(self)?;
-            object.insert(name, value);
         }
         Ok(Value::Object(object))
     }

@@ -94,7 +94,7 @@ impl Identifier {
     ) -> Result<Rc<Principal>, IdentityFault> {
         let credential = credential(&head.headers)?;
         let holder = self.holder(&credential, snapshot).await?;
-        possession::check(&holder, &credential, head, self.ends_tls, &self.used, self.clock.now())?;
+        possession::check(&holder, &credential, head, self.ends_tls, &self.used, &self.clock)?;
         if !holder.bounds.as_ref().is_some_and(|bounds| bounds.act_as) {
             return Ok(holder);
         }

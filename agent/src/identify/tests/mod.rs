@@ -3,6 +3,7 @@
 
 mod algorithms;
 mod applications;
+mod cost;
 mod did_documents;
 mod did_messages;
 mod did_tokens;
