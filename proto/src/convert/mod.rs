@@ -8,6 +8,8 @@ mod did_policy;
 mod identity_product;
 mod identity_provider;
 mod routes;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 use crate::{bundle::Bundle, id::InvalidId, usage::UsageEvent};
