@@ -113,3 +113,25 @@ fn mark(tenant: &TenantId, signer: &str, id: &str) -> [u8; 32] {
     mark.copy_from_slice(hash.finish().as_ref());
     mark
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_is_known_by_tenant_signer_and_id_and_not_by_their_letters_in_a_row() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let used = UsedProofs::new(now);
+        let use_up = |tenant: &str, signer: &str, id: &str| {
+            let (tenant, at) = (tenant.parse().unwrap(), now.as_millisecond());
+            used.use_up(&tenant, signer, id, at, at + 1000, now).map_err(|fault| fault.code())
+        };
+        assert_eq!(use_up("acme", "ab", "c"), Ok(()));
+        assert_eq!(use_up("acme", "ab", "c"), Err("replayed"));
+        for (tenant, signer, id) in
+            [("globex", "ab", "c"), ("acme", "b", "c"), ("acme", "ab", "d"), ("acme", "a", "bc")]
+        {
+            assert_eq!(use_up(tenant, signer, id), Ok(()), "{tenant} {signer} {id}");
+        }
+    }
+}
