@@ -6,6 +6,7 @@ mod api_keys;
 mod applications;
 mod bad_input;
 mod behind_nginx;
+mod checks;
 mod chunking;
 mod connections;
 mod cors;
