@@ -36,10 +36,8 @@ mod core;
 mod cors;
 mod decisions;
 mod declared_models;
-mod dial;
 mod did_key;
 mod enrolment;
-mod fetch;
 mod forward;
 mod front;
 mod hop_by_hop;
@@ -55,8 +53,6 @@ mod peer;
 mod pipeline;
 mod refusal;
 mod reporter;
-mod resolve;
-mod roots;
 mod route;
 mod settings;
 mod settle;
@@ -71,6 +67,9 @@ mod validity;
 mod watched;
 mod whole_file;
 mod within;
+
+// The other plane has these too, so they stand in a crate of their own.
+use attach_outbound::{dial, fetch};
 
 /// Runs the command line, and gives the process's exit code.
 pub fn main() -> std::process::ExitCode {

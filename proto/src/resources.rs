@@ -20,7 +20,7 @@ use std::{
 pub const FEATURES: [&str; 8] = [
     "tenant",
     "quota_store",
-    "identity_provider.2",
+    "identity_provider.3",
     "api_key.2",
     "model",
     "limit.2",

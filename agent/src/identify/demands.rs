@@ -1,7 +1,7 @@
 //! What a provider demands of its tokens beyond the general: clients, claims and scopes.
 
 use super::{claims::Claims, excerpt::Excerpt, fault::IdentityFault};
-use attach_proto::bundle::{IdentityProvider, RequiredClaim};
+use attach_proto::bundle::{IdentityProvider, Required, RequiredClaim};
 use serde_json::Value;
 
 /// Where issuers name the client that a token was issued to: OpenID Connect and RFC 9068; Okta; Entra ID of version 1.
@@ -23,7 +23,11 @@ pub(super) fn check_claims(claims: &Claims, provider: &IdentityProvider) -> Resu
     match provider.required_claims.iter().find(|required| !is_met(required, claims)) {
         Some(required) => Err(IdentityFault::RequiredClaim {
             claim: Excerpt::of(required.claim.as_str()),
-            is_present: required.claim.look_up(claims.members()).is_some(),
+            problem: match &required.is {
+                Required::Absent => "is there",
+                Required::Present => "is missing",
+                Required::AnyOf(_) => "is missing or has another value",
+            },
         }),
         None => Ok(()),
     }
@@ -42,14 +46,17 @@ pub(super) fn check_scopes(claims: &Claims, provider: &IdentityProvider) -> Resu
 }
 
 fn is_met(required: &RequiredClaim, claims: &Claims) -> bool {
-    let Some(found) = required.claim.look_up(claims.members()) else { return false };
-    if required.any_of.is_empty() {
-        return !found.is_null();
-    }
+    let found = required.claim.look_up(claims.members());
+    let any_of = match &required.is {
+        Required::Absent => return found.is_none(),
+        Required::Present => return found.is_some_and(|found| !found.is_null()),
+        Required::AnyOf(any_of) => any_of,
+    };
+    let Some(found) = found else { return false };
     let is_one = |value: &Value| match value {
-        Value::String(text) => required.any_of.contains(text),
+        Value::String(text) => any_of.contains(text),
         // `email_verified` and the like.
-        Value::Bool(_) | Value::Number(_) => required.any_of.contains(&value.to_string()),
+        Value::Bool(_) | Value::Number(_) => any_of.contains(&value.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => false,
     };
     match found {

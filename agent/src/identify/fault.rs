@@ -108,8 +108,8 @@ pub(crate) enum IdentityFault {
     OtherCertificate,
     #[error("client {0} is none whose tokens this provider's configuration accepts")]
     ClientNotAllowed(Excerpt),
-    #[error("claim {claim}, which this provider's configuration requires, {}", if *is_present { "has another value" } else { "is missing" })]
-    RequiredClaim { claim: Excerpt, is_present: bool },
+    #[error("claim {claim} {problem}, which this provider's configuration does not accept")]
+    RequiredClaim { claim: Excerpt, problem: &'static str },
     #[error("the token was not granted the scope {0:?}")]
     MissingScope(Box<str>),
     #[error("the user claim at {pointer} {problem}")]

@@ -1,14 +1,8 @@
 //! What is known of one issuer: read by all cores without a lock, renewed by one task (`renew`).
 
-use super::{
-    did::DocumentFault,
-    discovery::MetadataFault,
-    excerpt::Excerpt,
-    key_set::{KeySet, KeySetFault},
-    pace::{DemandBudget, Pace},
-};
-use crate::fetch::FetchError;
+use super::{demand_budget::DemandBudget, did::DocumentFault, excerpt::Excerpt, key_set::KeySet, pace::Pace};
 use arc_swap::ArcSwap;
+use attach_issuer::ask::AskFault;
 use attach_proto::{
     bundle::IdentityProvider,
     did::{Did, Method},
@@ -86,16 +80,10 @@ pub(super) struct Fetched {
 pub(crate) enum RenewFault {
     #[error("the first fetch has not ended yet")]
     NotYetFetched,
-    #[error("{0} is no address")]
-    Address(Excerpt),
-    #[error("GET {address}: {fault}")]
-    Fetch { address: Excerpt, fault: FetchError },
-    #[error("metadata at {address}: {fault}")]
-    Metadata { address: Excerpt, fault: MetadataFault },
+    #[error(transparent)]
+    Ask(#[from] AskFault),
     #[error("the document at {address}: {fault}")]
     Document { address: Excerpt, fault: DocumentFault },
-    #[error("keys at {address}: {fault}")]
-    Keys { address: Excerpt, fault: KeySetFault },
 }
 
 /// How a wish for newer keys ended.

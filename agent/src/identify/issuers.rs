@@ -1,10 +1,11 @@
 //! The issuers of the bundle in force, each with the task that keeps its keys.
 
 use super::{
+    demand_budget::DemandBudget,
     issuer_keys::{Attempts, IssuerKeys, RenewFault, Source},
     key_file::KeyFile,
     key_set::KeySet,
-    pace::{DemandBudget, Pace},
+    pace::Pace,
     renew::Renewer,
 };
 use crate::{clock::Clock, fetch::Fetcher, snapshot::Snapshot};

@@ -2,17 +2,15 @@
 
 use super::{
     did::web::key_set,
-    discovery::{metadata_address, parse_metadata},
     excerpt::Excerpt,
     issuer_keys::{Attempts, Fetched, Held, IssuerKeys, RenewFault, Source, State},
     key_file::KeyFile,
-    key_set::KeySet,
 };
 use crate::{clock::Clock, fetch::Fetcher};
+use attach_issuer::{ask, discovery::Metadata};
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
-use url::Url;
 
 pub(super) struct Renewer {
     pub(super) keys: Arc<IssuerKeys>,
@@ -63,13 +61,16 @@ impl Renewer {
         let state = self.keys.state();
         let held = state.held.as_deref();
         let known = held.filter(|_| extent == Extent::KeysOnly);
-        let known = known.and_then(|held| Some((held.issuer.clone(), held.fetched.as_ref()?.from.clone())));
-        let (issuer, jwks_uri) = match (jwks_url, known) {
-            (Some(address), _) => (configured.clone(), address.clone()),
+        let known = known.and_then(|held| {
+            let jwks_uri = held.fetched.as_ref()?.from.clone();
+            Some(Metadata { issuer: held.issuer.clone(), jwks_uri })
+        });
+        let Metadata { issuer, jwks_uri } = match (jwks_url, known) {
+            (Some(address), _) => Metadata { issuer: configured.clone(), jwks_uri: address.clone() },
             (None, Some(known)) => known,
-            (None, None) => self.discover(configured).await?,
+            (None, None) => ask::metadata(&self.fetcher, configured).await?,
         };
-        let body = self.get(&jwks_uri).await?;
+        let body = ask::document(&self.fetcher, &jwks_uri).await?;
         let body = if self.keys.source.is_did() {
             let converted = key_set(&body, configured);
             converted
@@ -78,8 +79,7 @@ impl Renewer {
         } else {
             body
         };
-        let keys = KeySet::parse(&body)
-            .map_err(|fault| RenewFault::Keys { address: Excerpt::of(jwks_uri.as_str()), fault })?;
+        let keys = ask::key_set(&jwks_uri, &body)?;
         let generation = match held {
             Some(held) if held.keys.same_as(&keys) && held.issuer == issuer => held.generation,
             Some(held) => held.generation + 1,
@@ -87,19 +87,6 @@ impl Renewer {
         };
         let fetched = Some(Fetched { from: jwks_uri, at: self.clock.now() });
         Ok((Held { issuer, keys, fetched, generation }, body))
-    }
-
-    async fn discover(&self, configured: &str) -> Result<(String, Url), RenewFault> {
-        let address =
-            metadata_address(configured).map_err(|_| RenewFault::Address(Excerpt::of(configured)))?;
-        let metadata = parse_metadata(&self.get(&address).await?, configured)
-            .map_err(|fault| RenewFault::Metadata { address: Excerpt::of(address.as_str()), fault })?;
-        Ok((metadata.issuer, metadata.jwks_uri))
-    }
-
-    async fn get(&self, address: &Url) -> Result<Bytes, RenewFault> {
-        let body = self.fetcher.fetch(address).await;
-        body.map_err(|fault| RenewFault::Fetch { address: Excerpt::of(address.as_str()), fault })
     }
 
     /// After a failure what is held stays (until it is too old): an issuer that stumbles is no reason to turn

@@ -4,13 +4,11 @@ use super::{
     excerpt::Excerpt,
     fault::IdentityFault,
     json::{JsonFault, parse_object},
+    key::MAX_KEY_ID_BYTES,
 };
 use attach_proto::bundle::Algorithm;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
-
-/// Key ids are names that an issuer chose: thumbprints, UUIDs, at times a URL.
-pub(super) const MAX_KEY_ID_BYTES: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Token<'a> {

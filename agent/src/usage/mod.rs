@@ -7,6 +7,7 @@
 //! them out in order and keeps how far it came.
 
 mod command;
+mod destination;
 mod directory;
 mod fields;
 mod orphans;
@@ -22,11 +23,12 @@ mod table;
 mod writer;
 
 pub(crate) use command::{UsageArgs, run};
+pub(crate) use destination::{AuthorityMark, Destination};
 pub(crate) use directory::Found;
 pub(crate) use outbox::{Batch, Outbox, OutboxError, Outgoing};
 pub(crate) use spool::{CoreQueue, CoreReports, Entry, Report, SpoolFault, SpoolHandle};
 pub(crate) use table::printable;
-pub(crate) use writer::{AuthorityMark, Destination, SpoolWriter};
+pub(crate) use writer::SpoolWriter;
 
 #[cfg(test)]
 mod tests;

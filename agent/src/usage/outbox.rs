@@ -4,10 +4,10 @@
 //! lock meanwhile, so that a process that still lives is left to send its own.
 
 use super::{
+    destination::AuthorityMark,
     directory::{self, DirectoryError, Found, SpoolDirectory},
     spool::SpoolHandle,
     store::{self, Store, StoreError},
-    writer::AuthorityMark,
 };
 use bytes::Bytes;
 use std::{

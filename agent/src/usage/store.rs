@@ -4,8 +4,8 @@
 //! The build sets `HAVE_FDATASYNC`, without which each commit costs a full `fsync`.
 
 use super::{
+    destination::AuthorityMark,
     spool::{Entry, SpoolFault},
-    writer::AuthorityMark,
 };
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior,

@@ -82,6 +82,9 @@ pub(crate) struct RequiredClaim {
     /// The claim, or an element of it, must be one of these; it must only be there without a word.
     #[serde(default)]
     any_of: Vec<String>,
+    /// It must not be there.
+    #[serde(default)]
+    absent: bool,
 }
 
 /// What is not said is for the gateway to fill in, by the product.
@@ -139,8 +142,7 @@ impl Settings {
         let seconds = |seconds: u32| Duration::from_secs(seconds.into()).into();
         let Claims { user, groups, email, roles, organisation, project, cost_centre, forwarded } =
             self.claims;
-        let required =
-            |required: RequiredClaim| v1::RequiredClaim { claim: required.claim, any_of: required.any_of };
+        let required = |RequiredClaim { claim, any_of, absent }| v1::RequiredClaim { claim, any_of, absent };
         v1::IdentityProvider {
             id,
             tenant,
@@ -176,8 +178,7 @@ impl Settings {
         let seconds = |duration: pbjson_types::Duration| u32::try_from(duration.seconds).unwrap_or(u32::MAX);
         let v1::ClaimMapping { user, groups, project, forwarded, email, roles, organisation, cost_centre } =
             provider.claims.unwrap_or_default();
-        let required =
-            |required: v1::RequiredClaim| RequiredClaim { claim: required.claim, any_of: required.any_of };
+        let required = |v1::RequiredClaim { claim, any_of, absent }| RequiredClaim { claim, any_of, absent };
         Self {
             issuer: provider.issuer,
             audiences: provider.audiences,

@@ -122,8 +122,16 @@ pub enum Proof {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequiredClaim {
     pub claim: ClaimPath,
-    /// The claim, or an element of it, must be one of these. Empty: it must only be there.
-    pub any_of: Vec<String>,
+    pub is: Required,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Required {
+    Present,
+    /// The claim, or an element of it, is one of these.
+    AnyOf(Vec<String>),
+    /// Not even with `null`.
+    Absent,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,9 @@ mod identity_provider;
 
 pub use api_key::{ApiKey, PreviousSecret};
 pub use claim_path::{ClaimPath, JsonPointer};
-pub use identity_provider::{Algorithm, ClaimMapping, IdentityProvider, Proof, RequiredClaim, TokenType};
+pub use identity_provider::{
+    Algorithm, ClaimMapping, IdentityProvider, Proof, Required, RequiredClaim, TokenType,
+};
 
 use crate::{
     did::DidPolicy,

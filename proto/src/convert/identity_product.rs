@@ -18,6 +18,8 @@ struct Product {
     organisation: &'static str,
     /// A claim that all of its access tokens have and its ID tokens have not, or not so.
     mark: Option<(&'static str, &'static [&'static str])>,
+    /// A claim that none of its access tokens has and its ID tokens have.
+    never: Option<&'static str>,
 }
 
 /// Fills in what is left out.
@@ -44,11 +46,13 @@ pub(super) fn fill_in(mut provider: IdentityProvider) -> Result<IdentityProvider
     if provider.token_types.is_empty() {
         provider.token_types = usual.token_types.iter().map(|&of| of.into()).collect();
     }
-    if let Some((claim, any_of)) = usual.mark
-        && provider.required_claims.iter().all(|required| required.claim != claim)
-    {
-        let any_of = any_of.iter().map(|&text| text.to_owned()).collect();
-        provider.required_claims.push(RequiredClaim { claim: claim.to_owned(), any_of });
+    let mark = usual.mark.map(|(claim, any_of)| (claim, any_of, false));
+    let never = usual.never.map(|claim| (claim, &[] as &[_], true));
+    for (claim, any_of, absent) in mark.into_iter().chain(never) {
+        if provider.required_claims.iter().all(|required| required.claim != claim) {
+            let any_of = any_of.iter().map(|&text| text.to_owned()).collect();
+            provider.required_claims.push(RequiredClaim { claim: claim.to_owned(), any_of, absent });
+        }
     }
     fill(&mut provider.audience_claim, usual.audience_claim);
     let claims = provider.claims.get_or_insert_with(ClaimMapping::default);
@@ -151,10 +155,14 @@ fn of(product: IdentityProduct, issuer: &str) -> Product {
         IdentityProduct::Descope => {
             Product { algorithms: RS256, token_types: PLAIN, organisation: "/dct", ..Product::default() }
         }
-        // It signs ID tokens and nothing else: what it hands out as an access token has their hashes too.
-        IdentityProduct::Dex => {
-            Product { algorithms: RS256, token_types: &[TokenType::Jwt, TokenType::Id], ..Product::default() }
-        }
+        // It signs ID tokens and nothing else: what it hands out as an access token has their hashes too, but for the one of
+        // the code that was changed for it. ID tokens of a refresh have none of that either, and can't be told from it.
+        IdentityProduct::Dex => Product {
+            algorithms: RS256,
+            token_types: &[TokenType::Jwt, TokenType::Id],
+            never: Some("/c_hash"),
+            ..Product::default()
+        },
         // Beside `azp`, what makes an ID token of it an access token.
         IdentityProduct::Authentik => Product {
             algorithms: &["RS256", "ES256"],
@@ -198,7 +206,7 @@ mod tests {
             issuer: "https://acme.okta.com".to_owned(),
             algorithms: vec!["ES256".to_owned()],
             claims: Some(ClaimMapping { user: "/uid".to_owned(), ..ClaimMapping::default() }),
-            required_claims: vec![RequiredClaim { claim: "/ver".to_owned(), any_of: Vec::new() }],
+            required_claims: vec![RequiredClaim { claim: "/ver".to_owned(), ..RequiredClaim::default() }],
             ..IdentityProvider::default()
         };
         let filled = fill_in(said.clone()).unwrap();

@@ -2,7 +2,10 @@
 
 use super::{Invalid, address, each, id, identity_product, known, positive_duration};
 use crate::{
-    bundle::{Algorithm, Bundle, ClaimMapping, ClaimPath, IdentityProvider, Proof, RequiredClaim, TokenType},
+    bundle::{
+        Algorithm, Bundle, ClaimMapping, ClaimPath, IdentityProvider, Proof, Required, RequiredClaim,
+        TokenType,
+    },
     v1,
 };
 use std::collections::HashMap;
@@ -86,7 +89,16 @@ pub(super) fn identity_provider(wire: v1::IdentityProvider) -> Result<IdentityPr
         max_age: positive_duration(max_age, "max_age")?,
         required_scopes,
         required_claims: each(required_claims, "required_claims", |wire: v1::RequiredClaim| {
-            Ok(RequiredClaim { claim: path(&wire.claim, "claim")?, any_of: wire.any_of })
+            let v1::RequiredClaim { claim, any_of, absent } = wire;
+            let is = match (absent, any_of.is_empty()) {
+                (true, true) => Required::Absent,
+                (true, false) => {
+                    return Err(Invalid::new("any_of", "says what a claim is that must be absent"));
+                }
+                (false, true) => Required::Present,
+                (false, false) => Required::AnyOf(any_of),
+            };
+            Ok(RequiredClaim { claim: path(&claim, "claim")?, is })
         })?,
         clients,
         organisations,

@@ -141,13 +141,41 @@ async fn nothing_but_access_tokens_is_served(
     let client = Client::new(provider.port).with_header("content-type", "application/x-www-form-urlencoded");
     let answer = client.post_raw(provider.token_path(), form).await.json();
     let id_token = answer["id_token"].as_str().unwrap_or_else(|| panic!("{answer:#}"));
-    describe(world, provider, "ID token", id_token);
+    describe(world, provider, "ID token of a refresh", id_token);
     assert_eq!(part(id_token, 1)["aud"].as_str().or(part(id_token, 1)["aud"][0].as_str()), Some(TERMINAL));
     let expected = if provider.has_access_tokens() { 401 } else { 200 };
-    assert_eq!(asked(gateway, id_token).await, expected, "an ID token");
+    assert_eq!(asked(gateway, id_token).await, expected, "an ID token of a refresh");
+    if provider.has_device_flow() {
+        let id_token = id_token_of_sign_in(provider).await;
+        describe(world, provider, "ID token of a sign-in", &id_token);
+        assert_eq!(asked(gateway, &id_token).await, 401, "an ID token of a sign-in");
+    }
     if let Some(rotated) = answer["refresh_token"].as_str() {
         assert_eq!(asked(gateway, rotated).await, 401, "a refresh token");
     }
+}
+
+/// Signs in as a device would (RFC 8628), for `attach-gateway token` shows nobody an ID token.
+async fn id_token_of_sign_in(provider: &Provider) -> String {
+    let client = Client::new(provider.port).with_header("content-type", "application/x-www-form-urlencoded");
+    // The pair of RFC 7636, appendix B.
+    let form = encoded(&[
+        ("client_id", TERMINAL),
+        ("scope", "openid profile email"),
+        ("code_challenge_method", "S256"),
+        ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+    ]);
+    let device = client.post_raw(provider.device_path(), form).await.json();
+    let text = |name: &str| device[name].as_str().unwrap_or_else(|| panic!("{name}: {device:#}")).to_owned();
+    provider.sign_in(&text("verification_uri_complete")).await;
+    let form = encoded(&[
+        ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+        ("device_code", &text("device_code")),
+        ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+        ("client_id", TERMINAL),
+    ]);
+    let answer = client.post_raw(provider.token_path(), form).await.json();
+    answer["id_token"].as_str().unwrap_or_else(|| panic!("{answer:#}")).to_owned()
 }
 
 /// A caller goes on and on while the provider takes another key, and somebody comes with a token that it has signed.

@@ -67,6 +67,16 @@ impl Provider {
         }
     }
 
+    /// Its device authorization endpoint's path; Hydra of this version has none.
+    pub(crate) fn device_path(&self) -> &'static str {
+        match self.kind {
+            Kind::Keycloak => "/realms/acme/protocol/openid-connect/auth/device",
+            Kind::OidcProvider => "/device/auth",
+            Kind::Dex => "/dex/device/code",
+            Kind::Hydra => "",
+        }
+    }
+
     /// What `--audience` has to be for a token with that audience.
     fn audience(&self) -> Option<&'static str> {
         match self.kind {
@@ -107,7 +117,8 @@ impl Provider {
         ))
     }
 
-    /// dex signs ID tokens and nothing else: what it hands out as an access token is one too.
+    /// dex signs ID tokens and nothing else: what it hands out as an access token is one too, but for the hash of the code
+    /// that ID tokens of a sign-in have.
     pub(crate) fn has_access_tokens(&self) -> bool {
         self.kind != Kind::Dex
     }

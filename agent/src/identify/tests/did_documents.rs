@@ -6,7 +6,7 @@ use super::{
     mint::{TestKey, b64},
     *,
 };
-use crate::resolve::Resolver;
+use attach_outbound::resolve::Resolver;
 use attach_proto::did::{Did, DidPolicy};
 use parking_lot::Mutex;
 use rcgen::{CertifiedKey, generate_simple_self_signed};

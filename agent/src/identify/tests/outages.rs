@@ -6,8 +6,8 @@ use super::{
     *,
 };
 use crate::identify::{
+    demand_budget::DemandBudget,
     issuer_keys::{IssuerKeys, Renewal},
-    pace::DemandBudget,
 };
 
 fn one(issuer: &TestIssuer) -> Snapshot {

@@ -14,7 +14,7 @@ fn nothing(_: &mut Value, _: &mut Value) {}
 
 fn demand_claim(provider: &mut v1::IdentityProvider, claim: &str, any_of: &[&str]) {
     let any_of = any_of.iter().map(|&text| text.to_owned()).collect();
-    provider.required_claims.push(v1::RequiredClaim { claim: claim.to_owned(), any_of });
+    provider.required_claims.push(v1::RequiredClaim { claim: claim.to_owned(), any_of, absent: false });
 }
 
 const AT_JWT_ALONE: fn(&mut v1::IdentityProvider) = |p| p.token_types = vec![v1::TokenType::AtJwt.into()];
@@ -26,6 +26,10 @@ const CLIENTS: fn(&mut v1::IdentityProvider) = |p| p.clients = vec!["web".to_own
 const VERIFIED: fn(&mut v1::IdentityProvider) = |p| demand_claim(p, "/email_verified", &["true"]);
 const OF_ACME: fn(&mut v1::IdentityProvider) = |p| demand_claim(p, "/org/names", &["acme", "globex"]);
 const PRESENT: fn(&mut v1::IdentityProvider) = |p| demand_claim(p, "/jti", &[]);
+const ABSENT: fn(&mut v1::IdentityProvider) = |p| {
+    let claim = "/act".to_owned();
+    p.required_claims.push(v1::RequiredClaim { claim, any_of: Vec::new(), absent: true });
+};
 const MAX_AGE: fn(&mut v1::IdentityProvider) = |p| {
     p.max_age = Some(Duration::from_secs(100).into());
     p.clock_skew = Some(Duration::from_secs(10).into());
@@ -163,6 +167,9 @@ const CASES: &[Case] = &[
     ("required claim: there", PRESENT, |_, c| c["jti"] = json!(""), "ok"),
     ("required claim: not there", PRESENT, nothing, "required_claim"),
     ("required claim: there as null", PRESENT, |_, c| c["jti"] = json!(null), "required_claim"),
+    ("forbidden claim: not there", ABSENT, nothing, "ok"),
+    ("forbidden claim: there", ABSENT, |_, c| c["act"] = json!({"sub": "x"}), "required_claim"),
+    ("forbidden claim: there as null", ABSENT, |_, c| c["act"] = json!(null), "required_claim"),
     // Ages, a hundred seconds and ten of skew
     ("age: young", MAX_AGE, |_, c| c["iat"] = json!(NOW - 109), "ok"),
     ("age: as old as it may be", MAX_AGE, |_, c| c["iat"] = json!(NOW - 110), "too_old"),

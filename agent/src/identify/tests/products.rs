@@ -233,7 +233,8 @@ const SHAPES: &[Shape] = &[
         is: ("Cg0wLTM4NS0yODA4OS0wEgRtb2Nr", &["authors"], &[], Some("kilgore@kilgore.trout"), None),
         service: None,
         others: &[
-            // Its ID tokens can't be told from these, which are ID tokens themselves.
+            // What a refresh gives can't be told from these, which are ID tokens themselves.
+            ("an ID token: a hash of the code", |_, c| c["c_hash"] = json!("x"), "required_claim"),
             ("for the client alone", |_, c| c["aud"] = json!("cli"), "wrong_audience"),
         ],
     },

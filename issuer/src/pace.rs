@@ -1,26 +1,24 @@
 //! How often issuers are asked, and how long we wait for them and do without them.
 
-use parking_lot::Mutex;
 use std::time::Duration;
-use tokio::time::Instant;
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
+pub struct Pace {
     /// From one good answer to the next question: 80 % of the 600 s that Envoy caches a key set. A withdrawn key works no
     /// longer than this.
-    pub(crate) refresh: Duration,
+    pub refresh: Duration,
     /// Between two questions about a key id that is not known. A stranger can ask for ids without end.
-    pub(crate) cool_down: Duration,
+    pub cool_down: Duration,
     /// The same for all issuers together: strangers may know many.
-    pub(crate) demands_per_second: u32,
+    pub demands_per_second: u32,
     /// How long a request waits for an answer; one fetch has as long.
-    pub(crate) patience: Duration,
+    pub patience: Duration,
     /// After a failure; twice as long after each further one.
-    pub(crate) first_retry: Duration,
+    pub first_retry: Duration,
     /// So that an issuer that is back is found within half a minute.
-    pub(crate) last_retry: Duration,
+    pub last_retry: Duration,
     /// An issuer that is out for a day is an incident that people have noticed; until then tokens go on.
-    pub(crate) max_stale: Duration,
+    pub max_stale: Duration,
 }
 
 impl Default for Pace {
@@ -39,52 +37,20 @@ impl Default for Pace {
 
 impl Pace {
     /// A fifth more or less, so that many gateways do not ask an issuer that comes back all at once.
-    pub(super) fn retry(&self, failures: u32) -> Duration {
+    pub fn retry(&self, failures: u32) -> Duration {
         let doubled = self.first_retry.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
         doubled.min(self.last_retry).mul_f64(rand::random_range(0.8..1.2))
     }
 
     /// A tenth less at most, never more.
-    pub(super) fn next_refresh(&self) -> Duration {
+    pub fn next_refresh(&self) -> Duration {
         self.refresh.mul_f64(rand::random_range(0.9..1.0))
-    }
-}
-
-/// The demands of one second, for all issuers of a process.
-#[derive(Debug)]
-pub(super) struct DemandBudget {
-    per_second: u32,
-    window: Mutex<Option<(Instant, u32)>>,
-}
-
-impl DemandBudget {
-    pub(super) fn new(per_second: u32) -> Self {
-        Self { per_second, window: Mutex::new(None) }
-    }
-
-    pub(super) fn take(&self, now: Instant) -> bool {
-        let mut window = self.window.lock();
-        let (start, used) = match *window {
-            Some((start, used)) if now.duration_since(start) < Duration::from_secs(1) => (start, used),
-            Some(_) | None => (now, 0),
-        };
-        let allowed = used < self.per_second;
-        *window = Some((start, used + u32::from(allowed)));
-        allowed
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn all_issuers_together_are_asked_ten_times_a_second() {
-        let budget = DemandBudget::new(10);
-        let now = Instant::now();
-        assert_eq!((0..100).filter(|_| budget.take(now)).count(), 10);
-        assert_eq!((0..100).filter(|_| budget.take(now + Duration::from_millis(1001))).count(), 10);
-    }
 
     #[test]
     fn a_failing_issuer_is_asked_less_and_less_often_but_at_least_each_half_minute() {

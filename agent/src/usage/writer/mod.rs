@@ -4,27 +4,26 @@
 //! sums up, prunes. After a fault it answers at once with that fault, and tries to repair the file with growing pauses,
 //! so that a disk that was full heals by itself.
 
+mod repair;
+mod upkeep;
+
 use super::{
+    destination::Destination,
     directory::{DirectoryError, SpoolDirectory},
     orphans::OrphanKeeper,
-    rollup,
     spool::{Ending, Gathered, Shared, SpoolFault, SpoolHandle},
-    store::{Checkpoint, Store, StoreError},
+    store::{Store, StoreError},
 };
 use crate::clock::Clock;
 use std::{
     io,
-    ops::ControlFlow,
     path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
+use upkeep::{FRAMES_PER_CHECKPOINT, PRUNE_EVERY};
 use uuid::Uuid;
-
-/// Frames in the log that make a checkpoint due: 4 MiB. A log that is emptied this early stays in place and is written
-/// over, which measured cheaper than one that grows.
-const FRAMES_PER_CHECKPOINT: i64 = 1_000;
 
 /// With nothing to store for this long, what is left of checkpoint and sums is done, so that a quiet gateway leaves
 /// a short log and whole sums behind.
@@ -43,48 +42,12 @@ const BUSY_COMMIT: usize = 4;
 /// more at most. Measured: twice as long saves no more CPU, for the core then waits for the commit with nothing to do.
 const GATHER_FOR: Duration = Duration::from_millis(1);
 
-/// Pause between two rounds of deleting what is kept no longer; retention is counted in days.
-const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
-
-/// First pause before a repair is tried again; it doubles up to the second.
-const FIRST_RETRY: Duration = Duration::from_millis(50);
-/// A full disk that has room again is noticed within this.
-const LAST_RETRY: Duration = Duration::from_secs(2);
-
 /// How long the end of the process waits for the writer, which by then has an emptied queue and a log to copy. A sync
 /// that hangs can't be told to stop.
 const LAST_WORK: Duration = Duration::from_secs(10);
 
 /// A thread can't be waited for with a deadline, so it is looked at: often, for it usually ends at once.
 const FINISH_LOOK: Duration = Duration::from_millis(2);
-
-/// Which control plane it is, as a spool keeps it: the first bytes of the SHA-256 of its authority's certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct AuthorityMark(i64);
-
-impl AuthorityMark {
-    pub(crate) fn new(sha256: [u8; 32]) -> Self {
-        let [a, b, c, d, e, f, g, h, ..] = sha256;
-        Self(i64::from_be_bytes([a, b, c, d, e, f, g, h]))
-    }
-
-    pub(super) fn kept(self) -> i64 {
-        self.0
-    }
-
-    pub(super) fn from_kept(kept: i64) -> Self {
-        Self(kept)
-    }
-}
-
-/// What becomes of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Destination {
-    /// They stay here, for a month.
-    ThisHost,
-    /// They are kept until the control plane of this authority has them.
-    ControlPlane(AuthorityMark),
-}
 
 /// Owns the writer thread, and the one that looks after the spools of earlier starts.
 #[derive(Debug)]
@@ -286,135 +249,6 @@ impl Writer {
         self.commits_since_upkeep += 1;
         self.last_commit = events;
     }
-
-    /// One step of what can wait; `Continue` when there may be more to do now.
-    fn upkeep(&mut self, idle: bool) -> ControlFlow<()> {
-        let State::Open(store) = &mut self.state else { return ControlFlow::Break(()) };
-        // The queue is empty for a moment after most commits; a look at the log each time would cost as much as they do.
-        if !idle && self.commits_since_upkeep < COMMITS_PER_UPKEEP {
-            return ControlFlow::Break(());
-        }
-        self.commits_since_upkeep = 0;
-        let acknowledged = self.shared.acknowledged();
-        let step = if acknowledged > self.acknowledged {
-            store.acknowledge(acknowledged).map(|()| {
-                self.acknowledged = acknowledged;
-                ControlFlow::Continue(())
-            })
-        } else if self.last_seq - self.rolled >= rollup::EVENTS_PER_STEP
-            || idle && self.rolled < self.last_seq
-        {
-            rollup::roll_up(store).map(|rolled| {
-                // Without progress there is nothing left to sum, whatever the numbers say.
-                self.rolled = if rolled > self.rolled { rolled } else { self.last_seq };
-                ControlFlow::Continue(())
-            })
-        } else if Instant::now() >= self.prune_at {
-            rollup::prune(store, self.clock.now().as_millisecond()).map(|more| {
-                if !more {
-                    self.prune_at = Instant::now() + PRUNE_EVERY;
-                }
-                ControlFlow::Continue(())
-            })
-        } else {
-            checkpoint(store, &mut self.frames, &mut self.checkpoint_at, idle)
-        };
-        step.unwrap_or_else(|error| {
-            self.fail(&error);
-            ControlFlow::Break(())
-        })
-    }
-
-    /// When there is something to do although nobody pushes.
-    fn wake_at(&self, idle: bool, quiet_since: Instant) -> Option<Instant> {
-        match &self.state {
-            State::Failed { fault: SpoolFault::Damaged, .. } => None,
-            State::Failed { retry_at, .. } => Some(*retry_at),
-            State::Open(_) if !idle => Some(quiet_since + IDLE_AFTER),
-            State::Open(_) => Some(self.prune_at),
-        }
-    }
-
-    /// Gives the file up until it is repaired.
-    fn fail(&mut self, error: &StoreError) -> SpoolFault {
-        let fault = error.fault();
-        tracing::error!(error = %error, "usage events are not stored");
-        self.shared.set_fault(Some(fault));
-        self.state = State::Failed { fault, retry_at: Instant::now() + FIRST_RETRY, pause: FIRST_RETRY };
-        fault
-    }
-
-    /// Returns whether the spool was repaired.
-    fn repair_if_due(&mut self) -> bool {
-        let State::Failed { fault, retry_at, pause } = &mut self.state else { return false };
-        if *fault == SpoolFault::Damaged || Instant::now() < *retry_at {
-            return false;
-        }
-        let repaired = Store::repair(self.directory.path(), self.last_seq)
-            .and_then(|store| Ok((store.rolled()?, store)));
-        match repaired {
-            Ok((rolled, store)) => {
-                tracing::info!("usage events are stored again");
-                self.shared.set_fault(None);
-                self.rolled = rolled;
-                self.frames = 0;
-                self.checkpoint_at = FRAMES_PER_CHECKPOINT;
-                self.state = State::Open(store);
-                true
-            }
-            Err(error) => {
-                *fault = error.fault();
-                *pause = (*pause * 2).min(LAST_RETRY);
-                *retry_at = Instant::now() + *pause;
-                if *fault == SpoolFault::Damaged {
-                    tracing::error!(error = %error, "the usage spool is given up until the next start");
-                }
-                self.shared.set_fault(Some(*fault));
-                false
-            }
-        }
-    }
-
-    fn end(&mut self) -> Result<(), SpoolFault> {
-        match &self.state {
-            State::Open(store) => match self.last_step(store) {
-                // All is stored; the next start empties the log.
-                Ok(()) | Err(StoreError::HeldByReader { .. }) => Ok(()),
-                Err(error) => Err(self.fail(&error)),
-            },
-            State::Failed { fault, .. } => Err(*fault),
-        }
-    }
-
-    fn last_step(&self, store: &Store) -> Result<(), StoreError> {
-        let acknowledged = self.shared.acknowledged();
-        if acknowledged > self.acknowledged {
-            store.acknowledge(acknowledged)?;
-        }
-        store.checkpoint(Checkpoint::Truncate).map(drop)
-    }
-}
-
-/// Copies the log into the main file when it is long enough, or when there is time.
-fn checkpoint(
-    store: &Store,
-    frames: &mut i64,
-    checkpoint_at: &mut i64,
-    idle: bool,
-) -> Result<ControlFlow<()>, StoreError> {
-    let now = store.checkpoint(Checkpoint::Noop)?;
-    let pending = now.written - now.checkpointed;
-    // When idle, once for each length of the log: a reader may keep it from getting shorter.
-    let due = now.written >= *checkpoint_at || idle && now.written != *frames;
-    if pending <= 0 || !due {
-        return Ok(ControlFlow::Break(()));
-    }
-    let after = store.checkpoint(Checkpoint::Passive)?;
-    *frames = after.written;
-    let left = after.written - after.checkpointed;
-    // A log that is copied whole starts anew with the next commit.
-    *checkpoint_at = if left == 0 { FRAMES_PER_CHECKPOINT } else { after.written + FRAMES_PER_CHECKPOINT };
-    Ok(ControlFlow::Break(()))
 }
 
 #[cfg(test)]

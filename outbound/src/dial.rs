@@ -27,14 +27,14 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use url::{Host, Url};
 
 #[derive(Debug)]
-pub(crate) enum Connection {
+pub enum Connection {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// Whose word a URL is: where it may lead follows from that.
 #[derive(Debug, Clone)]
-pub(crate) enum Guard {
+pub enum Guard {
     /// The operator of this host wrote it, who can reach all of the host anyway.
     Operator,
     /// A tenant did, or somebody whom a tenant's URL led to: [`attach_proto::destination`] has the rules, and these are
@@ -43,7 +43,7 @@ pub(crate) enum Guard {
 }
 
 #[derive(Debug, Error)]
-pub(crate) enum DialError {
+pub enum DialError {
     #[error("{0:?} is no scheme to connect by; http and https are")]
     Scheme(String),
     #[error(transparent)]
@@ -61,12 +61,12 @@ pub(crate) enum DialError {
 
 /// TLS 1.2 and 1.3 for HTTP/1.1, trusting the machine's and Mozilla's certificate authorities. Cheap: the
 /// authorities are read at the first handshake.
-pub(crate) fn tls_config() -> Arc<ClientConfig> {
+pub fn tls_config() -> Arc<ClientConfig> {
     tls_config_with(Vec::new())
 }
 
 /// As [`tls_config`], trusting these authorities too.
-pub(crate) fn tls_config_with(authorities: Vec<CertificateDer<'static>>) -> Arc<ClientConfig> {
+pub fn tls_config_with(authorities: Vec<CertificateDer<'static>>) -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let roots = Arc::new(TrustedRoots::new(Arc::clone(&provider), authorities));
     let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
@@ -83,7 +83,7 @@ pub(crate) fn tls_config_with(authorities: Vec<CertificateDer<'static>>) -> Arc<
 ///
 /// # Errors
 /// Says which step failed; the caller decides whether to try again.
-pub(crate) async fn dial(
+pub async fn dial(
     url: &Url,
     connect_timeout: Duration,
     tls: &Arc<ClientConfig>,
@@ -96,7 +96,7 @@ pub(crate) async fn dial(
 ///
 /// # Errors
 /// Those of [`dial`], and [`DialError::Forbidden`] before a packet was sent there.
-pub(crate) async fn dial_guarded(
+pub async fn dial_guarded(
     url: &Url,
     connect_timeout: Duration,
     tls: &Arc<ClientConfig>,
@@ -125,14 +125,14 @@ pub(crate) async fn dial_guarded(
 }
 
 /// Connects as [`dial`] does, and leaves it to the caller what to speak.
-pub(crate) async fn dial_tcp(url: &Url, connect_timeout: Duration) -> Result<TcpStream, DialError> {
+pub async fn dial_tcp(url: &Url, connect_timeout: Duration) -> Result<TcpStream, DialError> {
     let deadline = Instant::now() + connect_timeout;
     let connect = async { connect_to_any(&Resolver::System.addresses(url).await?, deadline).await };
     timeout_at(deadline, connect).await.unwrap_or(Err(DialError::TimedOut(connect_timeout)))
 }
 
 /// Whether somebody listens there.
-pub(crate) async fn is_reachable(url: &Url, connect_timeout: Duration) -> bool {
+pub async fn is_reachable(url: &Url, connect_timeout: Duration) -> bool {
     dial_tcp(url, connect_timeout).await.is_ok()
 }
 

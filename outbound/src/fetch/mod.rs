@@ -25,7 +25,7 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 const USER_AGENT: &str = concat!("attach-gateway/", env!("CARGO_PKG_VERSION"));
 
 #[derive(Debug, Error)]
-pub(crate) enum FetchError {
+pub enum FetchError {
     #[error(transparent)]
     Dial(#[from] DialError),
     #[error("the address cannot stand in a request: {0}")]
@@ -47,19 +47,20 @@ pub(crate) enum FetchError {
 /// a proxy whatever the environment says, and a redirect is an answer like any other that is not 200. So no address is
 /// dialled that `guard` was not asked about.
 #[derive(Debug, Clone)]
-pub(crate) struct Fetcher {
+pub struct Fetcher {
     tls: Arc<ClientConfig>,
     guard: Guard,
     resolver: Resolver,
 }
 
 impl Fetcher {
-    pub(crate) fn new(tls: Arc<ClientConfig>, guard: Guard) -> Self {
+    pub fn new(tls: Arc<ClientConfig>, guard: Guard) -> Self {
         Self { tls, guard, resolver: Resolver::System }
     }
 
-    #[cfg(test)]
-    pub(crate) fn with_resolver(self, resolver: Resolver) -> Self {
+    #[cfg(any(test, feature = "scripted-names"))]
+    #[must_use]
+    pub fn with_resolver(self, resolver: Resolver) -> Self {
         Self { resolver, ..self }
     }
 
@@ -67,7 +68,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// Anything but a whole 200 answer within [`FETCH_TIMEOUT`] and [`MAX_BODY_BYTES`], from where the guard lets it lead.
-    pub(crate) async fn fetch(&self, url: &Url) -> Result<Bytes, FetchError> {
+    pub async fn fetch(&self, url: &Url) -> Result<Bytes, FetchError> {
         let request = Request::get("/").header(header::ACCEPT, "application/json").body(Full::default())?;
         let response = self.exchange(url, request, FETCH_TIMEOUT).await?;
         if response.status() != StatusCode::OK {
@@ -80,7 +81,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// No whole answer within `longest` and [`MAX_BODY_BYTES`], from where the guard lets it lead.
-    pub(crate) async fn exchange(
+    pub async fn exchange(
         &self,
         url: &Url,
         request: Request<Full<Bytes>>,

@@ -1,9 +1,6 @@
 //! One public key of an issuer (RFC 7517), and the policy that decides whether it may verify anything.
 
-use super::{
-    json::{JsonFault, parse_object},
-    token::MAX_KEY_ID_BYTES,
-};
+use crate::json::{JsonFault, parse_object};
 use attach_proto::bundle::Algorithm;
 use aws_lc_rs::{
     rsa::PublicKeyComponents,
@@ -16,6 +13,9 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 use thiserror::Error;
+
+/// Key ids are names that an issuer chose: thumbprints, UUIDs, at times a URL.
+pub const MAX_KEY_ID_BYTES: usize = 1024;
 
 /// RFC 7518 section 3.3 asks for 2048 bits at least; above 8192 one verification costs milliseconds.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
@@ -30,15 +30,15 @@ const RSA_ALGORITHMS: [(Algorithm, &RsaParameters); 6] = [
 ];
 
 #[derive(Debug)]
-pub(super) struct Key {
-    pub(super) id: Option<String>,
+pub struct Key {
+    pub id: Option<String>,
     /// Parsed once for each algorithm that the key may verify; never empty.
     verifiers: Vec<(Algorithm, ParsedPublicKey)>,
 }
 
 /// Why a key of a set is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(super) enum KeyFault {
+pub enum KeyFault {
     #[error("is not a JSON object without duplicates")]
     NotAnObject,
     #[error("has a `{0}` of a wrong type")]
@@ -70,7 +70,7 @@ pub(super) enum KeyFault {
 }
 
 impl Key {
-    pub(super) fn parse(json: &[u8]) -> Result<Self, KeyFault> {
+    pub fn parse(json: &[u8]) -> Result<Self, KeyFault> {
         let members = parse_object(json).map_err(|fault| match fault {
             JsonFault::NotJson | JsonFault::NotAnObject | JsonFault::Duplicate(_) => KeyFault::NotAnObject,
         })?;
@@ -99,12 +99,12 @@ impl Key {
         Ok(Self { id, verifiers })
     }
 
-    pub(super) fn verifier(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
+    pub fn verifier(&self, algorithm: Algorithm) -> Option<&ParsedPublicKey> {
         self.verifiers.iter().find(|(known, _)| *known == algorithm).map(|(_, key)| key)
     }
 
     /// Equal for equal keys: what the generation of a set goes by.
-    pub(super) fn identity(&self) -> Vec<u8> {
+    pub fn identity(&self) -> Vec<u8> {
         let mut identity = format!("{:?}", self.id).into_bytes();
         for (algorithm, key) in &self.verifiers {
             identity.push(b'\n');

@@ -1,20 +1,20 @@
 //! An issuer's own description of itself (OpenID Connect Discovery 1.0).
 
-use super::excerpt::Excerpt;
+use crate::excerpt::Excerpt;
 use serde::Deserialize;
 use thiserror::Error;
 use url::Url;
 
 /// What we take from it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Metadata {
+pub struct Metadata {
     /// In the form that the issuer writes into its tokens.
-    pub(super) issuer: String,
-    pub(super) jwks_uri: Url,
+    pub issuer: String,
+    pub jwks_uri: Url,
 }
 
 #[derive(Debug, Error)]
-pub(crate) enum MetadataFault {
+pub enum MetadataFault {
     #[error("it is no provider metadata: {0}")]
     NotMetadata(#[from] serde_json::Error),
     #[error("it describes issuer {found}, not {expected}; set the issuer to what its tokens have as `iss`")]
@@ -30,14 +30,14 @@ struct Document {
 }
 
 /// Where an issuer describes itself (section 4: a final slash is taken off before the path is added).
-pub(super) fn metadata_address(issuer: &str) -> Result<Url, url::ParseError> {
+pub fn metadata_address(issuer: &str) -> Result<Url, url::ParseError> {
     Url::parse(&format!("{}/.well-known/openid-configuration", without_final_slash(issuer)))
 }
 
 /// # Errors
 /// Section 4.3: metadata of another issuer must not be used. One slash more or less at the end is forgiven, because
 /// people copy issuers without it; then the metadata's form is the one that tokens must have.
-pub(super) fn parse_metadata(json: &[u8], configured: &str) -> Result<Metadata, MetadataFault> {
+pub fn parse_metadata(json: &[u8], configured: &str) -> Result<Metadata, MetadataFault> {
     let Document { issuer, jwks_uri } = serde_json::from_slice(json)?;
     if without_final_slash(&issuer) != without_final_slash(configured) {
         return Err(MetadataFault::OtherIssuer {

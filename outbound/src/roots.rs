@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 /// Reading the machine's store takes milliseconds, which a start with plain-HTTP engines need not pay; so this
 /// hands every question to the verifier that it builds at the first one.
 #[derive(Debug)]
-pub(crate) struct TrustedRoots {
+pub struct TrustedRoots {
     provider: Arc<CryptoProvider>,
     /// Trusted beside those.
     more: Vec<CertificateDer<'static>>,
@@ -24,7 +24,7 @@ pub(crate) struct TrustedRoots {
 }
 
 impl TrustedRoots {
-    pub(crate) fn new(provider: Arc<CryptoProvider>, more: Vec<CertificateDer<'static>>) -> Self {
+    pub fn new(provider: Arc<CryptoProvider>, more: Vec<CertificateDer<'static>>) -> Self {
         Self { provider, more, verifier: OnceLock::new() }
     }
 

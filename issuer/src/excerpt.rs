@@ -7,10 +7,10 @@ const MAX_CHARACTERS: usize = 120;
 
 /// Untrusted text: control characters and quotes escaped, cut after 120 characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Excerpt(Box<str>);
+pub struct Excerpt(Box<str>);
 
 impl Excerpt {
-    pub(crate) fn of(text: &str) -> Self {
+    pub fn of(text: &str) -> Self {
         let mut shown: String = text.chars().take(MAX_CHARACTERS).flat_map(char::escape_debug).collect();
         if text.chars().nth(MAX_CHARACTERS).is_some() {
             shown.push('…');

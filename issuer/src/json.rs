@@ -8,14 +8,14 @@ use serde_json::{Map, Number, Value};
 use std::{cell::RefCell, fmt};
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum JsonFault {
+pub enum JsonFault {
     NotJson,
     NotAnObject,
     Duplicate(String),
 }
 
 /// Parses an object in which no object, at any depth, has two members of one name.
-pub(super) fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonFault> {
+pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonFault> {
     let duplicate = RefCell::new(None);
     let mut parser = serde_json::Deserializer::from_slice(bytes);
     let parsed = Unique { duplicate: &duplicate }.deserialize(&mut parser);

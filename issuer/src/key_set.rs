@@ -1,6 +1,6 @@
 //! The keys of an issuer: those of its JWKS document that may verify a signature.
 
-use super::{
+use crate::{
     excerpt::Excerpt,
     key::{Key, KeyFault},
 };
@@ -21,7 +21,7 @@ use thiserror::Error;
 const MAX_KEYS: usize = 100;
 
 #[derive(Debug)]
-pub(super) struct KeySet {
+pub struct KeySet {
     keys: Vec<Key>,
     skipped: Vec<Skipped>,
     fingerprint: Vec<u8>,
@@ -29,14 +29,14 @@ pub(super) struct KeySet {
 
 /// A key that is not used, and why. The others of its set are.
 #[derive(Debug)]
-pub(super) struct Skipped {
-    pub(super) index: usize,
-    pub(super) id: Option<Excerpt>,
-    pub(super) fault: KeyFault,
+pub struct Skipped {
+    pub index: usize,
+    pub id: Option<Excerpt>,
+    pub fault: KeyFault,
 }
 
 #[derive(Debug, Error)]
-pub(crate) enum KeySetFault {
+pub enum KeySetFault {
     #[error("it is no JSON Web Key Set: {0}")]
     NotAKeySet(#[from] serde_json::Error),
     #[error("it has {0} keys, more than {MAX_KEYS}")]
@@ -46,7 +46,7 @@ pub(crate) enum KeySetFault {
 }
 
 #[derive(Debug)]
-pub(super) enum Selected<'a> {
+pub enum Selected<'a> {
     One(&'a ParsedPublicKey),
     /// A new set may have it.
     Unknown,
@@ -65,7 +65,7 @@ impl KeySet {
     ///
     /// # Errors
     /// When the whole is no key set, or not one of its keys can be used.
-    pub(super) fn parse(json: &[u8]) -> Result<Self, KeySetFault> {
+    pub fn parse(json: &[u8]) -> Result<Self, KeySetFault> {
         let Document { keys: documents } = serde_json::from_slice(json)?;
         if documents.len() > MAX_KEYS {
             return Err(KeySetFault::TooMany(documents.len()));
@@ -88,7 +88,7 @@ impl KeySet {
     }
 
     /// The key with this id, or, for a token that names none, the only one that fits.
-    pub(super) fn select(&self, id: Option<&str>, algorithm: Algorithm) -> Selected<'_> {
+    pub fn select(&self, id: Option<&str>, algorithm: Algorithm) -> Selected<'_> {
         if let Some(id) = id {
             return match self.keys.iter().find(|key| key.id.as_deref() == Some(id)) {
                 Some(key) => key.verifier(algorithm).map_or(Selected::NotForAlgorithm, Selected::One),
@@ -103,22 +103,22 @@ impl KeySet {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    pub(super) fn skipped(&self) -> &[Skipped] {
+    pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
     }
 
     /// Whether the same keys may verify the same algorithms, in whatever order they are listed.
-    pub(super) fn same_as(&self, other: &Self) -> bool {
+    pub fn same_as(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint
     }
 }
 
 /// Whether each provider that brings its keys has one that can be used.
-pub(crate) fn check_key_sets(bundle: &Bundle) -> Result<(), Invalid> {
+pub fn check_key_sets(bundle: &Bundle) -> Result<(), Invalid> {
     for (index, provider) in bundle.identity_providers.iter().enumerate() {
         if let Some(jwks) = &provider.jwks {
             KeySet::parse(jwks.as_bytes()).map_err(|fault| Invalid {

@@ -10,16 +10,16 @@ use url::{Host, Url};
 
 /// Who is asked.
 #[derive(Debug, Clone)]
-pub(crate) enum Resolver {
+pub enum Resolver {
     /// The machine's own: its hosts file and its DNS.
     System,
     /// Gives these in turn, to names; the last again and again.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "scripted-names"))]
     Scripted(std::sync::Arc<parking_lot::Mutex<std::collections::VecDeque<Vec<IpAddr>>>>),
 }
 
 #[derive(Debug, Error)]
-pub(crate) enum ResolveError {
+pub enum ResolveError {
     #[error("the address names no host")]
     NoHost,
     #[error("the name {name:?} does not resolve: {source}")]
@@ -30,7 +30,7 @@ pub(crate) enum ResolveError {
 
 impl Resolver {
     /// At least one.
-    pub(crate) async fn addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, ResolveError> {
+    pub async fn addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, ResolveError> {
         let port = url.port_or_known_default().unwrap_or(80);
         let name = match url.host().ok_or(ResolveError::NoHost)? {
             Host::Ipv4(ip) => return Ok(vec![(ip, port).into()]),
@@ -51,7 +51,7 @@ impl Resolver {
     async fn look_up(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         match self {
             Self::System => Ok(lookup_host((name, port)).await?.collect()),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "scripted-names"))]
             Self::Scripted(script) => {
                 let mut script = script.lock();
                 let next = if script.len() > 1 { script.pop_front() } else { script.front().cloned() };
