@@ -17,6 +17,7 @@ mod possession;
 mod products;
 mod rotation;
 mod tokens;
+mod told;
 mod vectors;
 
 use super::{

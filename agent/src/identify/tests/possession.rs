@@ -20,6 +20,7 @@ struct Sent {
     proofs: Vec<String>,
     method: &'static str,
     certificate: Option<[u8; 32]>,
+    host: String,
 }
 
 impl Desk {
@@ -58,7 +59,7 @@ impl Desk {
 
     async fn verdict(&self, token: &str, sent: Sent) -> &'static str {
         let mut headers = HeaderMap::new();
-        headers.insert("host", HeaderValue::from_static("gateway.example"));
+        headers.insert("host", HeaderValue::try_from(&sent.host).unwrap());
         headers.insert("authorization", HeaderValue::try_from(format!("{} {token}", sent.scheme)).unwrap());
         for proof in &sent.proofs {
             headers.append("dpop", HeaderValue::try_from(proof).unwrap());
@@ -75,7 +76,7 @@ impl Desk {
 }
 
 fn dpop(proofs: Vec<String>) -> Sent {
-    Sent { scheme: "DPoP", proofs, method: "POST", certificate: None }
+    Sent { scheme: "DPoP", proofs, method: "POST", certificate: None, host: "gateway.example".to_owned() }
 }
 
 fn public(key: &TestKey) -> Value {
@@ -178,6 +179,21 @@ async fn a_caller_with_a_bound_token_is_served_with_a_proof_made_for_this_reques
     let ((signed, _), (_, signature)) = (one.rsplit_once('.').unwrap(), other.rsplit_once('.').unwrap());
     let forged = format!("{signed}.{signature}");
     assert_eq!(desk.verdict(&token, dpop(vec![forged])).await, "dpop_proof", "the signature of another");
+    let plain = |id: &str, host: &str| {
+        let address = format!("http://{host}/v1/chat/completions");
+        let proof = desk.proof(&token, &format!("{id}-{host}"), |_, c| c["htu"] = json!(address));
+        Sent { host: host.to_owned(), ..dpop(vec![proof]) }
+    };
+    for (host, expected) in [
+        ("127.0.0.1:8080", "ok"),
+        ("[::1]:8080", "ok"),
+        ("localhost:8080", "ok"),
+        ("localhost.example:8080", "dpop_proof"),
+        ("10.0.0.1:8080", "dpop_proof"),
+        ("[fd00::1]:8080", "dpop_proof"),
+    ] {
+        assert_eq!(desk.verdict(&token, plain("plain", host)).await, expected, "{host} in the clear");
+    }
     let get = Sent { method: "GET", ..dpop(vec![good("c")]) };
     assert_eq!(desk.verdict(&token, get).await, "dpop_proof", "a request of another method");
     let bearer = Sent { scheme: "Bearer", ..dpop(vec![good("d")]) };

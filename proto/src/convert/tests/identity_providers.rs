@@ -78,6 +78,19 @@ const CASES: &[(&str, Edit, &str)] = &[
     ("an empty one", |p| p.clients = texts([""]), "clients[0]: is empty"),
     ("a claim", |p| p.required_claims = vec![claim("/jti")], "ok"),
     ("one without a place", |p| p.required_claims = vec![claim("jti")], "required_claims[0].claim: "),
+    (
+        "one that must be absent",
+        |p| p.required_claims = vec![RequiredClaim { absent: true, ..claim("/nonce") }],
+        "ok",
+    ),
+    (
+        "and has a value",
+        |p| {
+            let any_of = texts(["x"]);
+            p.required_claims = vec![RequiredClaim { absent: true, any_of, ..claim("/nonce") }];
+        },
+        "required_claims[0].any_of: says what a claim is that must be absent",
+    ),
     ("an organisation", |p| led_by(p, "/org_id", &["a"]), "ok"),
     ("an empty one", |p| led_by(p, "/org_id", &["a", ""]), "organisations[1]: is empty"),
     ("one that stands nowhere", |p| led_by(p, "", &["a"]), "organisations: is of no use without"),
@@ -116,7 +129,7 @@ fn long_url(bytes: usize) -> String {
 }
 
 fn claim(path: &str) -> RequiredClaim {
-    RequiredClaim { claim: path.to_owned(), any_of: Vec::new() }
+    RequiredClaim { claim: path.to_owned(), ..RequiredClaim::default() }
 }
 
 /// No place in a token.
