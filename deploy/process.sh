@@ -74,15 +74,32 @@ end_part() {
   rm -f "$state/$name.pid"
 }
 
-# Ends all parts, the gateway first: its streams finish while the engine is still there, and its last usage is taken in. It
-# is given as long as a long answer may take.
-end_all_parts() {
-  local ended='' part
-  for part in gateway:30 control:30 issuer:5 engine:5 redis:10 postgres:30; do
-    end_part "${part%:*}" "${part#*:}" && ended="${ended:+$ended, }${part%:*}"
+# In the order in which they are ended, with the seconds that each is given: the gateway first, for its streams finish while
+# the engine is still there, and its last usage is taken in. It has as long as a long answer may take.
+parts='gateway:30 control:30 issuer:5 engine:5 redis:10 postgres:30'
+
+# A line for each part that runs: its name and its process id.
+running_parts() {
+  local part pid
+  for part in $parts; do
+    if pid=$(part_pid "${part%:*}"); then printf '%s %s\n' "${part%:*}" "$pid"; fi
+  done
+}
+
+# Prints which it ended.
+end_all_parts() { end_parts_but ''; }
+
+# end_parts_but SPARED: those in these lines of running_parts go on, unless they were started anew since. Prints which it
+# ended.
+end_parts_but() {
+  local ended='' part name pid
+  for part in $parts; do
+    name=${part%:*}
+    if pid=$(part_pid "$name") && printf '%s\n' "$1" | grep -qx "$name $pid"; then continue; fi
+    end_part "$name" "${part#*:}" && ended="${ended:+$ended, }$name"
   done
   # What it tells is no longer true.
-  rm -f "$state/env"
+  part_pid gateway >/dev/null || rm -f "$state/env"
   echo "${ended:-nothing}"
 }
 

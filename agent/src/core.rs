@@ -100,7 +100,8 @@ async fn serve(shared: Shared, listener: TcpListener) -> std::io::Result<()> {
     let pipeline = Rc::new(Pipeline {
         snapshots: shared.snapshots,
         own_routes: OwnRoutes::new(&shared.auth_config, Arc::clone(&shared.metrics)),
-        identifier: Identifier::new(shared.issuers, shared.used_proofs, shared.clock.clone()),
+        identifier: Identifier::new(shared.issuers, shared.used_proofs, shared.clock.clone())
+            .behind_own_tls(shared.tls.is_some()),
         bodies: shared.bodies,
         max_request_bytes: shared.max_request_bytes,
         spool: shared.spool,

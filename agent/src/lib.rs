@@ -40,6 +40,8 @@ mod did_key;
 mod enrolment;
 mod forward;
 mod front;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hop_by_hop;
 mod identify;
 mod json_edit;

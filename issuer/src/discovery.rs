@@ -1,6 +1,6 @@
 //! An issuer's own description of itself (OpenID Connect Discovery 1.0).
 
-use crate::excerpt::Excerpt;
+use crate::{excerpt::Excerpt, json::from_object};
 use serde::Deserialize;
 use thiserror::Error;
 use url::Url;
@@ -38,7 +38,7 @@ pub fn metadata_address(issuer: &str) -> Result<Url, url::ParseError> {
 /// Section 4.3: metadata of another issuer must not be used. One slash more or less at the end is forgiven, because
 /// people copy issuers without it; then the metadata's form is the one that tokens must have.
 pub fn parse_metadata(json: &[u8], configured: &str) -> Result<Metadata, MetadataFault> {
-    let Document { issuer, jwks_uri } = serde_json::from_slice(json)?;
+    let Document { issuer, jwks_uri } = from_object(json)?;
     if without_final_slash(&issuer) != without_final_slash(configured) {
         return Err(MetadataFault::OtherIssuer {
             found: Excerpt::of(&issuer),
@@ -81,6 +81,13 @@ mod tests {
         {
             assert_eq!(parse(found, keys, "https://a.test"), None, "{found}");
         }
+    }
+
+    #[test]
+    fn metadata_that_is_a_list_of_the_right_values_is_no_metadata() {
+        let list = br#" ["https://a.test", "https://a.test/k"]"#;
+        let fault = parse_metadata(list, "https://a.test").unwrap_err();
+        assert_eq!(fault.to_string(), "it is no provider metadata: it is no JSON object");
     }
 
     #[test]

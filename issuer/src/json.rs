@@ -3,7 +3,7 @@
 //! Parsers differ in which of two equal names they take, so a token with a duplicate could mean one thing here and
 //! another behind us (RFC 8725 section 2.4 names the confusion; RFC 7519 section 4 lets a verifier refuse it).
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::{cell::RefCell, fmt};
 
@@ -23,6 +23,16 @@ pub fn parse_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonFault> {
         Ok(Value::Object(members)) => Ok(members),
         Ok(_) => Err(JsonFault::NotAnObject),
         Err(_) => Err(duplicate.into_inner().map_or(JsonFault::NotJson, JsonFault::Duplicate)),
+    }
+}
+
+/// Reads a type of ours out of an object. A derived reader also takes a list of its members' values in their order, which no
+/// other reader of the same document would.
+pub(crate) fn from_object<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> serde_json::Result<T> {
+    if bytes.trim_ascii_start().starts_with(b"{") {
+        serde_json::from_slice(bytes)
+    } else {
+        Err(serde_json::Error::custom("it is no JSON object"))
     }
 }
 

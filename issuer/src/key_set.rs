@@ -2,6 +2,7 @@
 
 use crate::{
     excerpt::Excerpt,
+    json::from_object,
     key::{Key, KeyFault},
 };
 use attach_proto::{
@@ -66,7 +67,7 @@ impl KeySet {
     /// # Errors
     /// When the whole is no key set, or not one of its keys can be used.
     pub fn parse(json: &[u8]) -> Result<Self, KeySetFault> {
-        let Document { keys: documents } = serde_json::from_slice(json)?;
+        let Document { keys: documents } = from_object(json)?;
         if documents.len() > MAX_KEYS {
             return Err(KeySetFault::TooMany(documents.len()));
         }
@@ -103,6 +104,7 @@ impl KeySet {
         }
     }
 
+    #[expect(clippy::len_without_is_empty, reason = "what has no key is no set")]
     pub fn len(&self) -> usize {
         self.keys.len()
     }

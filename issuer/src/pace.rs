@@ -9,6 +9,9 @@ pub struct Pace {
     pub refresh: Duration,
     /// Between two questions about a key id that is not known. A stranger can ask for ids without end.
     pub cool_down: Duration,
+    /// The same where other keys came since: the issuer is changing them, and may sign with one more at any moment. No stranger
+    /// can make it do that; and one whose servers disagree is not asked without end.
+    pub cool_down_after_change: Duration,
     /// The same for all issuers together: strangers may know many.
     pub demands_per_second: u32,
     /// How long a request waits for an answer; one fetch has as long.
@@ -26,6 +29,7 @@ impl Default for Pace {
         Self {
             refresh: Duration::from_secs(480),
             cool_down: Duration::from_secs(30),
+            cool_down_after_change: Duration::from_secs(1),
             demands_per_second: 10,
             patience: Duration::from_secs(5),
             first_retry: Duration::from_secs(1),

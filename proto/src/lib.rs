@@ -24,5 +24,5 @@ pub mod route;
 pub mod usage;
 pub mod v1;
 
-pub use convert::{Invalid, duration};
+pub use convert::{FilledIn, Invalid, Taken, duration};
 pub use usage::timestamp;

@@ -222,6 +222,18 @@ fn a_bundle_is_checked_without_starting() {
         output.expect("the binary runs")
     };
     assert!(check(&good).status.success());
+    let known = "identity_providers:
+        - {id: staff, issuer: 'https://acme.eu.auth0.com/', audiences: [api], claims: {user: /email}}
+        - {id: shop, issuer: 'https://shop.example', audiences: [api], product: IDENTITY_PRODUCT_DEX}";
+    let taken = check(&setup.file("known.yaml", known));
+    let said = String::from_utf8_lossy(&taken.stdout).into_owned();
+    let (staff, shop) = said.split_once("identity provider shop").expect("both are told of");
+    for line in ["taken for            Auth0, by its address", "claims.roles         */roles", "RS256, PS256"]
+    {
+        assert!(staff.contains(line), "{line}: {said}");
+    }
+    assert!(!staff.contains("claims.user"), "what the file says was not filled in: {said}");
+    assert!(shop.contains("dex, as the file says") && shop.contains("ID tokens"), "{said}");
     let refused = check(&bad);
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("identity_providers[0].audiences"));

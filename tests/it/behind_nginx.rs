@@ -52,7 +52,7 @@ async fn each_piece_passes_when_it_comes() {
 
 /// Two minutes of silence in all: before the first event, and between two.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "waits for more than a minute"]
+#[ignore = "waits for more than a minute; tests/run all"]
 async fn a_silent_engine_does_not_lose_its_caller_to_the_patience_of_nginx() {
     let silence = Step::Sleep(Duration::from_secs(65));
     let scripts = [

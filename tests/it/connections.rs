@@ -122,11 +122,11 @@ async fn the_unspecified_address_of_ipv6_takes_callers_of_both_kinds() {
 
 /// 250 connections that drip a head, and as many that stop within a body.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "waits for half a minute"]
+#[ignore = "waits for half a minute; tests/run all"]
 async fn five_hundred_slow_callers_are_let_go_in_time_and_no_honest_one_is_harmed() {
     let engine = Engine::start(Script::Echo).await;
     let gateway = setup(&engine).start().await;
-    let before = resident_kib(gateway.pid());
+    let before = gateway.resident_kib();
     let mut slow = JoinSet::new();
     for number in 0..500 {
         let mut stream = connect(&gateway).await;
@@ -167,7 +167,7 @@ async fn five_hundred_slow_callers_are_let_go_in_time_and_no_honest_one_is_harme
         assert_eq!(answer.json()["choices"][0]["message"]["content"], marker.as_str());
         honest += 1;
         slowest = slowest.max(asked.elapsed());
-        peak = peak.max(resident_kib(gateway.pid()));
+        peak = peak.max(gateway.resident_kib());
         while let Some(ended) = slow.try_join_next() {
             let (is_head, after) = ended.expect("no panic");
             if is_head { &mut heads } else { &mut bodies }.push(after);
@@ -188,7 +188,7 @@ async fn five_hundred_slow_callers_are_let_go_in_time_and_no_honest_one_is_harme
 
 /// Its buffers are as small as they can be, so that the answer does not fit in them.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "waits for half a minute"]
+#[ignore = "waits for half a minute; tests/run all"]
 async fn a_caller_that_takes_nothing_of_its_answer_is_let_go_and_frees_the_engine() {
     let piece = bytes::Bytes::from(format!("data: {}\n\n", json!({"choices": [], "x": "y".repeat(60_000)})));
     let pieces = vec![attach_tests::engine::Step::Chunk(piece); 400];
@@ -209,10 +209,4 @@ async fn a_caller_that_takes_nothing_of_its_answer_is_let_go_and_frees_the_engin
     println!("the engine was free again after {:.1?}", began.elapsed());
     assert!(began.elapsed() > Duration::from_secs(20));
     drop(stream);
-}
-
-fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of its memory");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }

@@ -58,6 +58,8 @@ const ORDER: &[&str] = &[
     "admin",
     "managed",
     "start",
+    // Not in the program.
+    "fuzzing",
 ];
 
 /// The control plane's.

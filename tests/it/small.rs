@@ -120,7 +120,7 @@ fn static_binary() -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "builds the gateway once more, which takes minutes"]
+#[ignore = "builds the gateway once more, which takes minutes; tests/run all"]
 async fn the_static_binary_serves_and_records_on_an_empty_root_file_system() {
     const KEY: &str = "sk-test-0123456789";
     let engine = Engine::start(samples::openai_chat(9, 4)).await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::{net::TcpStream, task::JoinHandle};
 
 /// Longer than anything that a test waits for on purpose.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sends requests to one address, with the same headers each time.
 #[derive(Debug, Clone)]

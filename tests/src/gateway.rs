@@ -225,6 +225,14 @@ impl Gateway {
         self.child.id()
     }
 
+    /// What it holds of the machine's memory.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.expect("a line of its memory").trim().trim_end_matches(" kB");
+        number.parse().expect("a number")
+    }
+
     /// What it wrote to standard error.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.setup.folder().join("gateway.log")).unwrap_or_default()

@@ -1,5 +1,6 @@
 //! An OpenID Connect issuer: discovery, a key set, and tokens.
 
+use crate::Signer;
 use aws_lc_rs::{
     rand::SystemRandom,
     rsa::{KeyPair, KeySize},
@@ -16,7 +17,7 @@ use std::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::net::TcpListener;
 
@@ -33,7 +34,11 @@ struct Shared {
     /// What the metadata says; the same as in the tokens, unless a test wants otherwise.
     issuer: Mutex<String>,
     jwks: Mutex<Value>,
+    /// Where the metadata says that they are.
+    jwks_uri: Mutex<String>,
     fetches: AtomicUsize,
+    /// When its keys alone were asked for.
+    key_fetches: Mutex<Vec<Instant>>,
     is_broken: Mutex<bool>,
 }
 
@@ -63,12 +68,19 @@ pub fn now() -> u64 {
 
 impl Issuer {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("loopback has free ports");
+        Self::start_at(0).await
+    }
+
+    /// On this port, for an issuer that was away before or will be.
+    pub async fn start_at(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("loopback has free ports");
         let port = listener.local_addr().expect("bound").port();
         let shared = Arc::new(Shared {
             issuer: Mutex::new(format!("http://127.0.0.1:{port}")),
             jwks: Mutex::new(json!({"keys": [jwk()]})),
+            jwks_uri: Mutex::new(format!("http://127.0.0.1:{port}/jwks")),
             fetches: AtomicUsize::new(0),
+            key_fetches: Mutex::default(),
             is_broken: Mutex::new(false),
         });
         let task = tokio::spawn({
@@ -78,7 +90,7 @@ impl Issuer {
                     let shared = Arc::clone(&shared);
                     tokio::spawn(async move {
                         let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
-                            let response = shared.answer(port, request.uri().path());
+                            let response = shared.answer(request.uri().path());
                             async move { Ok::<_, Infallible>(response) }
                         });
                         let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -103,6 +115,25 @@ impl Issuer {
         self.shared.fetches.load(Ordering::SeqCst)
     }
 
+    /// How often its keys alone were asked for.
+    pub fn key_fetches(&self) -> usize {
+        self.key_fetch_times().len()
+    }
+
+    pub fn key_fetch_times(&self) -> Vec<Instant> {
+        self.shared.key_fetches.lock().expect("not poisoned").clone()
+    }
+
+    /// From now on its keys are these and no others.
+    pub fn publish(&self, keys: &[&Signer]) {
+        *self.shared.jwks.lock().expect("not poisoned") = key_set(keys);
+    }
+
+    /// Its keys are on another server.
+    pub fn keep_keys_at(&self, address: &str) {
+        address.clone_into(&mut self.shared.jwks_uri.lock().expect("not poisoned"));
+    }
+
     /// From now on every request gets a 500.
     pub fn break_down(&self, is_broken: bool) {
         *self.shared.is_broken.lock().expect("not poisoned") = is_broken;
@@ -115,18 +146,36 @@ impl Issuer {
 
     /// With these claims on top; `null` takes one away.
     pub fn token_with(&self, subject: &str, claims: &Value) -> String {
-        let mut all = json!({
-            "iss": self.url(), "aud": AUDIENCE, "sub": subject, "iat": now(), "exp": now() + 3600,
-        });
-        for (name, value) in claims.as_object().into_iter().flatten() {
-            if value.is_null() {
-                all.as_object_mut().expect("an object").remove(name);
-            } else {
-                all[name] = value.clone();
-            }
-        }
-        sign(&json!({"alg": "RS256", "typ": "at+jwt", "kid": KID}), &all)
+        sign(&json!({"alg": "RS256", "typ": "at+jwt", "kid": KID}), &self.claims(subject, claims))
     }
+
+    /// A good token by this key.
+    pub fn token_by(&self, key: &Signer, subject: &str, claims: &Value) -> String {
+        key.token(&self.claims(subject, claims))
+    }
+
+    fn claims(&self, subject: &str, claims: &Value) -> Value {
+        claims_of(&self.url(), subject, claims)
+    }
+}
+
+/// Of a good token, with these on top; `null` takes one away.
+pub fn claims_of(issuer: &str, subject: &str, claims: &Value) -> Value {
+    let mut all = json!({
+        "iss": issuer, "aud": AUDIENCE, "sub": subject, "iat": now(), "exp": now() + 3600,
+    });
+    for (name, value) in claims.as_object().into_iter().flatten() {
+        if value.is_null() {
+            all.as_object_mut().expect("an object").remove(name);
+        } else {
+            all[name] = value.clone();
+        }
+    }
+    all
+}
+
+pub fn key_set(keys: &[&Signer]) -> Value {
+    json!({"keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>()})
 }
 
 pub fn sign(header: &Value, claims: &Value) -> String {
@@ -139,13 +188,16 @@ pub fn sign(header: &Value, claims: &Value) -> String {
 }
 
 impl Shared {
-    fn answer(&self, port: u16, path: &str) -> Response<Full<Bytes>> {
+    fn answer(&self, path: &str) -> Response<Full<Bytes>> {
         self.fetches.fetch_add(1, Ordering::SeqCst);
+        if path == "/jwks" {
+            self.key_fetches.lock().expect("not poisoned").push(Instant::now());
+        }
         let json = match path {
             _ if *self.is_broken.lock().expect("not poisoned") => None,
             "/.well-known/openid-configuration" => Some(json!({
                 "issuer": *self.issuer.lock().expect("not poisoned"),
-                "jwks_uri": format!("http://127.0.0.1:{port}/jwks"),
+                "jwks_uri": *self.jwks_uri.lock().expect("not poisoned"),
             })),
             "/jwks" => Some(self.jwks.lock().expect("not poisoned").clone()),
             _ => None,

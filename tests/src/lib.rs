@@ -20,11 +20,14 @@ pub mod disk;
 pub mod engine;
 pub mod gateway;
 pub mod issuer;
+pub mod kept;
 pub mod nginx;
 pub mod person;
 pub mod postgres;
 pub mod provider;
 pub mod redis;
+pub mod signer;
+pub mod wall_clock;
 
 pub use client::{Answer, Client};
 pub use control_plane::ControlPlane;
@@ -32,11 +35,14 @@ pub use disk::Disk;
 pub use engine::{Engine, Script};
 pub use gateway::Gateway;
 pub use issuer::Issuer;
+pub use kept::Kept;
 pub use nginx::Nginx;
 pub use person::Person;
 pub use postgres::{Postgres, TestDatabase};
 pub use provider::Provider;
 pub use redis::Redis;
+pub use signer::Signer;
+pub use wall_clock::WallClock;
 
 use std::{
     net::TcpListener,

@@ -17,6 +17,20 @@ pub struct Nginx {
 impl Nginx {
     /// `None`, said loudly, when this machine has none.
     pub fn start(gateway: u16) -> Option<Self> {
+        Self::with(gateway, "", "")
+    }
+
+    /// Ends the callers' TLS, with a certificate and its key in PEM. `more` is what its operator wrote beside `proxy_pass`.
+    pub fn start_https(gateway: u16, [certificate, key]: [&Path; 2], more: &str) -> Option<Self> {
+        let (certificate, key) = (certificate.display(), key.display());
+        Self::with(
+            gateway,
+            " ssl",
+            &format!("ssl_certificate {certificate}; ssl_certificate_key {key}; {more}"),
+        )
+    }
+
+    fn with(gateway: u16, listen: &str, more: &str) -> Option<Self> {
         let places = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
         let Some(program) = places.into_iter().find(|path| Path::new(path).exists()) else {
             assert!(!crate::needs_servers(), "nginx is not installed");
@@ -31,7 +45,7 @@ impl Nginx {
 events {{}}
 http {{
   access_log off; client_body_temp_path {0}/b; proxy_temp_path {0}/p; fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u; scgi_temp_path {0}/s;
-  server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{gateway}; }} }}
+  server {{ listen 127.0.0.1:{port}{listen}; {more} location / {{ proxy_pass http://127.0.0.1:{gateway}; }} }}
 }}\n",
             folder.path().display()
         );

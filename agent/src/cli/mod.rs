@@ -95,6 +95,8 @@ pub(crate) enum Command {
     /// Show recorded usage by user and model
     Usage(UsageArgs),
     /// Check a bundle file, and say where it is wrong
+    ///
+    /// Of one that is good it says which product each identity provider is taken for, and what that filled in.
     Check {
         /// YAML or JSON
         file: PathBuf,

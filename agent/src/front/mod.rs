@@ -18,6 +18,8 @@ mod frames;
 mod head;
 mod host;
 mod path;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 mod request;
 mod stream;
 #[cfg(test)]

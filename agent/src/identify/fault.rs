@@ -145,6 +145,8 @@ pub(crate) enum IdentityFault {
     MissingTokenId,
     #[error("the proof {0} was used already, and serves once")]
     Replayed(Excerpt),
+    #[error("the DPoP proof {0} was used already, and serves once")]
+    ReplayedProof(Excerpt),
     #[error(
         "signed at {issued}, before this gateway started at {started} and began to remember what was used"
     )]
@@ -225,11 +227,22 @@ impl IdentityFault {
             Self::DidNotAllowed(_) => "did_not_allowed",
             Self::LifetimeTooLong { .. } => "lifetime_too_long",
             Self::MissingTokenId => "missing_token_id",
-            Self::Replayed(_) => "replayed",
+            Self::Replayed(_) | Self::ReplayedProof(_) => "replayed",
             Self::BeforeMemory { .. } => "before_memory",
             Self::ReplayMemoryFull { .. } => "replay_memory_full",
             Self::BadMessage(_) => "bad_message",
             Self::MessageDomain(_) => "message_domain",
+        }
+    }
+
+    /// The same of a proof that came beside a token: the token is as good as before, and another proof is asked for.
+    pub(super) fn of_dpop_proof(self) -> Self {
+        if let Self::Replayed(id) = self {
+            Self::ReplayedProof(id)
+        } else if let Self::BeforeMemory { .. } = self {
+            Self::DpopProof("is from before this gateway began")
+        } else {
+            self
         }
     }
 

@@ -104,6 +104,8 @@ pub(super) enum Renewal {
 struct Gate {
     in_flight: bool,
     last_demand: Option<Instant>,
+    /// Whether other keys came since.
+    has_changed: bool,
 }
 
 impl Source {
@@ -152,7 +154,7 @@ impl IssuerKeys {
             source,
             pace,
             state: ArcSwap::from_pointee(state),
-            gate: Mutex::new(Gate { in_flight: true, last_demand: None }),
+            gate: Mutex::new(Gate { in_flight: true, last_demand: None, has_changed: false }),
             budget,
             demand: Notify::new(),
             finished: watch::Sender::new(0),
@@ -172,7 +174,7 @@ impl IssuerKeys {
             source,
             pace,
             state: ArcSwap::from_pointee(state),
-            gate: Mutex::new(Gate { in_flight: false, last_demand: None }),
+            gate: Mutex::new(Gate { in_flight: false, last_demand: None, has_changed: false }),
             budget,
             demand: Notify::new(),
             finished: watch::Sender::new(0),
@@ -219,8 +221,14 @@ impl IssuerKeys {
     }
 
     pub(super) fn end_attempt(&self, state: State) {
+        let generation = |state: &State| state.held.as_ref().map(|held| held.generation);
+        let has_changed = generation(&state) != generation(&self.state.load());
         self.state.store(Arc::new(state));
-        self.gate.lock().in_flight = false;
+        {
+            let mut gate = self.gate.lock();
+            gate.in_flight = false;
+            gate.has_changed |= has_changed;
+        }
         self.finished.send_modify(|attempts| *attempts += 1);
     }
 
@@ -234,14 +242,14 @@ impl IssuerKeys {
             return Renewal::Joined;
         }
         let now = Instant::now();
-        if gate.last_demand.is_some_and(|last| now.duration_since(last) < self.pace.cool_down) {
+        let pause = if gate.has_changed { self.pace.cool_down_after_change } else { self.pace.cool_down };
+        if gate.last_demand.is_some_and(|last| now.duration_since(last) < pause) {
             return Renewal::CoolingDown;
         }
         if !self.budget.take(now) {
             return Renewal::OverBudget;
         }
-        gate.last_demand = Some(now);
-        gate.in_flight = true;
+        *gate = Gate { in_flight: true, last_demand: Some(now), has_changed: false };
         self.demand.notify_one();
         Renewal::Attempted
     }

@@ -23,6 +23,8 @@ mod named_user;
 mod possession;
 mod principal;
 mod proof;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 mod renew;
 #[cfg(test)]
 mod tests;
@@ -54,12 +56,19 @@ pub(crate) struct Identifier {
     issuers: Arc<Issuers>,
     used: Arc<UsedProofs>,
     clock: Clock,
+    /// Whether callers reach us over TLS that ends here.
+    ends_tls: bool,
     verified: RefCell<VerifiedCallers>,
 }
 
 impl Identifier {
     pub(crate) fn new(issuers: Arc<Issuers>, used: Arc<UsedProofs>, clock: Clock) -> Self {
-        Self { issuers, used, clock, verified: RefCell::default() }
+        Self { issuers, used, clock, ends_tls: false, verified: RefCell::default() }
+    }
+
+    /// Callers reach it over TLS that ends here: what they say of an address in the clear is not of these requests.
+    pub(crate) fn behind_own_tls(self, ends_tls: bool) -> Self {
+        Self { ends_tls, ..self }
     }
 
     /// The caller whom the request's one credential proves, or the end user whom that caller may name and names.
@@ -75,7 +84,7 @@ impl Identifier {
     ) -> Result<Rc<Principal>, IdentityFault> {
         let credential = credential(&head.headers)?;
         let holder = self.holder(&credential, snapshot).await?;
-        possession::check(&holder, &credential, head, &self.used, self.clock.now())?;
+        possession::check(&holder, &credential, head, self.ends_tls, &self.used, self.clock.now())?;
         if !holder.bounds.as_ref().is_some_and(|bounds| bounds.act_as) {
             return Ok(holder);
         }

@@ -66,6 +66,7 @@ pub(super) fn check(
     principal: &Principal,
     credential: &Credential<'_>,
     head: &Parts,
+    ends_tls: bool,
     used: &UsedProofs,
     now: Timestamp,
 ) -> Result<(), IdentityFault> {
@@ -73,7 +74,9 @@ pub(super) fn check(
     match (key, credential.scheme) {
         (None, Scheme::Dpop) => return Err(IdentityFault::NotBound),
         (None, Scheme::Bearer | Scheme::Basic | Scheme::Key) => {}
-        (Some(key), Scheme::Dpop) => check_proof(key, &credential.bytes, head, &principal.tenant, used, now)?,
+        (Some(key), Scheme::Dpop) => {
+            check_proof(key, &credential.bytes, head, ends_tls, &principal.tenant, used, now)?;
+        }
         // Section 7.2: a bearer of such a token is anybody.
         (Some(_), Scheme::Bearer | Scheme::Basic | Scheme::Key) => {
             return Err(IdentityFault::DpopProof("is missing: the token came as if it were no one's"));

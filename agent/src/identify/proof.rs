@@ -27,6 +27,7 @@ pub(super) fn check_proof(
     thumbprint: &str,
     token: &[u8],
     head: &Parts,
+    ends_tls: bool,
     tenant: &TenantId,
     used: &UsedProofs,
     now: Timestamp,
@@ -49,7 +50,7 @@ pub(super) fn check_proof(
     if text("htm") != Some(head.method.as_str()) {
         return Err(fault("is for another method"));
     }
-    if !text("htu").is_some_and(|htu| is_target(htu, head)) {
+    if !text("htu").is_some_and(|htu| is_target(htu, head, ends_tls)) {
         return Err(fault("is for another address"));
     }
     let issued = claims.get("iat").and_then(Value::as_i64).and_then(|seconds| seconds.checked_mul(1000));
@@ -66,7 +67,7 @@ pub(super) fn check_proof(
     if hash(canonical(jwk).as_bytes()) != thumbprint {
         return Err(fault("is of another key than the token's"));
     }
-    used.use_up(tenant, thumbprint, id, issued, valid_until, now)
+    used.use_up(tenant, thumbprint, id, issued, valid_until, now).map_err(IdentityFault::of_dpop_proof)
 }
 
 fn only(headers: &HeaderMap) -> Result<&str, IdentityFault> {
@@ -100,14 +101,14 @@ fn read_header(header: &Map<String, Value>) -> Result<(&Map<String, Value>, Algo
 }
 
 /// Whether this is the request's own address, query and fragment left out. Who ends TLS before us says `https` of what
-/// reaches us without; over the network itself nothing else is taken.
-fn is_target(htu: &str, head: &Parts) -> bool {
+/// reaches us without; over the network itself, and where TLS ends here, nothing else is taken.
+fn is_target(htu: &str, head: &Parts, ends_tls: bool) -> bool {
     let Ok(url) = Url::parse(htu) else { return false };
     let host = head.uri.authority().map(http::uri::Authority::as_str);
     let host = host.or_else(|| head.headers.get(header::HOST)?.to_str().ok());
     let of_request =
         host.and_then(|host| Url::parse(&format!("{}://{host}{}", url.scheme(), head.uri.path())).ok());
-    let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
+    let is_safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url) && !ends_tls);
     let same = |other: &Url| {
         url.host() == other.host()
             && url.port_or_known_default() == other.port_or_known_default()

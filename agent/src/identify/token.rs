@@ -75,7 +75,7 @@ impl<'a> Compact<'a> {
 }
 
 impl Header {
-    fn parse(json: &[u8]) -> Result<Self, IdentityFault> {
+    pub(super) fn parse(json: &[u8]) -> Result<Self, IdentityFault> {
         let members = parse_object(json).map_err(|fault| match fault {
             JsonFault::Duplicate(name) => IdentityFault::HeaderDuplicate(Excerpt::of(&name)),
             JsonFault::NotJson | JsonFault::NotAnObject => IdentityFault::HeaderNotJson,

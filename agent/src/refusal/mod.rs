@@ -15,6 +15,7 @@ use crate::{
     load::Overload,
     route::NoRoute,
 };
+use attach_proto::bundle::Algorithm;
 use http::{HeaderValue, StatusCode};
 use std::time::Duration;
 
@@ -208,10 +209,10 @@ impl Refusal {
         if self.status() != StatusCode::UNAUTHORIZED {
             return None;
         }
-        // RFC 9449 section 7.1.
-        if matches!(fault, IdentityFault::DpopProof(_)) {
-            let value = "DPoP realm=\"attach-gateway\", error=\"invalid_dpop_proof\"";
-            return Some(HeaderValue::from_static(value));
+        if let Some(error) = dpop_error(fault) {
+            let algorithms = Algorithm::ALL.map(Algorithm::name).join(" ");
+            let value = format!("DPoP realm=\"attach-gateway\", error=\"{error}\", algs=\"{algorithms}\"");
+            return HeaderValue::try_from(value).ok();
         }
         Some(HeaderValue::from_static(if *fault == IdentityFault::NoCredential {
             "Bearer realm=\"attach-gateway\""
@@ -248,6 +249,17 @@ impl Refusal {
             remaining: reached.amount.saturating_sub(reached.used.saturating_add(reached.reserved)),
             resets_in: reached.retry_after.unwrap_or(reached.window),
         })
+    }
+}
+
+/// What a caller that proves its key is told to mend (RFC 9449 section 7.1): the proof, or the token.
+fn dpop_error(fault: &IdentityFault) -> Option<&'static str> {
+    if matches!(fault, IdentityFault::DpopProof(_) | IdentityFault::ReplayedProof(_)) {
+        Some("invalid_dpop_proof")
+    } else if *fault == IdentityFault::NotBound {
+        Some("invalid_token")
+    } else {
+        None
     }
 }
 

@@ -90,10 +90,20 @@ impl Wrong {
 /// The keys, hashed. One without an id is named after the first digits of its hash, so that it keeps its name when the list
 /// is edited, and usage can be told apart by key.
 pub(super) fn read(path: &Path, bundle: &v1::Bundle) -> Result<Vec<v1::ApiKey>, FileFault> {
-    let text = read_text(path)?;
+    parse(&read_text(path)?, path, bundle)
+}
+
+pub(super) fn parse(text: &str, path: &Path, bundle: &v1::Bundle) -> Result<Vec<v1::ApiKey>, FileFault> {
     let malformed =
         |field: String, problem: String| FileFault::Malformed { path: path.to_owned(), field, problem };
-    let mut json = serde_json::Deserializer::from_str(&text);
+    // The derived reader would take a list of the object's values, too.
+    if text.trim_ascii_start().starts_with('[') {
+        return Err(malformed(
+            "at the top".to_owned(),
+            "expected an object; write {\"keys\": [\"sk-…\"]}".to_owned(),
+        ));
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
     let file: KeysFile = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let problem = without_content(error.inner());
         malformed(place(&error), format!("{problem}; write {{\"keys\": [\"sk-…\"]}}"))
@@ -262,6 +272,7 @@ mod tests {
             (r#"{"keys": ["atk_hunter"]}"#, "keys[0]: begins like a key of Attach Gateway and is not whole"),
             (r#"{"keys": "hunter"}"#, "keys: expected a sequence"),
             (r#"["hunter"]"#, "write {\"keys\""),
+            (r#" [["hunter"]]"#, "at the top: expected an object; write {\"keys\""),
             (r#"{"hunter": []}"#, "expected `keys`"),
             (r#"{"keys": [7]}"#, "keys[0]: expected a key, or an object with one"),
             (r#"{"keys": [["hunter"]]}"#, "keys[0]: expected a key, or an object with one"),

@@ -7,6 +7,8 @@ mod control_plane;
 mod file;
 mod keys_file;
 mod local;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 
 pub(crate) use control_plane::{ControlPlane, Looks};
 pub(crate) use file::{FileFault, read as read_bundle_file};

@@ -2,7 +2,7 @@
 
 use super::{
     error::Failure,
-    form::{Confirm, Field, FormPage, Kind, Posted, SecretPage, Sent, Visitor, Wrong},
+    form::{Field, FormPage, Kind, Posted, Question, SecretPage, Sent, Visitor, Wrong},
     page::{Shell, next_path, number, page, see, time},
     paging::After,
 };
@@ -44,11 +44,15 @@ struct Agent {
     problems: Vec<String>,
     facts: Vec<(&'static str, String)>,
     engines: Vec<EngineReport>,
+    /// How many there are, in a line.
+    issuers_told: String,
     issuers: Vec<Issuer>,
     path: String,
 }
 
 struct Issuer {
+    /// What somebody should look at comes first.
+    rank: u8,
     name: String,
     state: &'static str,
     class: &'static str,
@@ -59,16 +63,17 @@ struct Issuer {
 
 impl From<IssuerReport> for Issuer {
     fn from(report: IssuerReport) -> Self {
-        let (state, class) = match (report.is_usable, report.is_stale || report.problem.is_some()) {
-            (false, _) => ("no keys", "bad"),
-            (true, true) => ("old keys", "warn"),
-            (true, false) => ("good", "good"),
+        let (rank, state, class) = match (report.is_usable, report.is_stale || report.problem.is_some()) {
+            (false, _) => (0, "no keys", "bad"),
+            (true, true) => (1, "old keys", "warn"),
+            (true, false) => (2, "good", "good"),
         };
         let skipped = match report.skipped_keys {
             0 => String::new(),
             skipped => format!(", {skipped} not usable"),
         };
         Self {
+            rank,
             name: report.issuer,
             state,
             class,
@@ -92,6 +97,8 @@ impl Agent {
         };
         let (engines, issuers) =
             agent.report.map(|report| (report.engines, report.issuers)).unwrap_or_default();
+        let mut issuers: Vec<_> = issuers.into_iter().map(Issuer::from).collect();
+        issuers.sort_by_key(|issuer| issuer.rank);
         Self {
             path: format!("/agents/{}", agent.id),
             id: agent.id.into(),
@@ -108,9 +115,19 @@ impl Agent {
             problems,
             facts,
             engines,
-            issuers: issuers.into_iter().map(Issuer::from).collect(),
+            issuers_told: issuers_text(&issuers),
+            issuers,
         }
     }
+}
+
+/// Such as “Issuers of its callers' tokens: 4 without keys, 20 good”.
+fn issuers_text(issuers: &[Issuer]) -> String {
+    let count = |rank| issuers.iter().filter(|issuer| issuer.rank == rank).count();
+    let states = [(count(0), "without keys"), (count(1), "with old keys"), (count(2), "good")];
+    let states = states.iter().filter(|(count, _)| *count > 0);
+    let states: Vec<_> = states.map(|(count, state)| format!("{count} {state}")).collect();
+    format!("Issuers of its callers' tokens: {}", states.join(", "))
 }
 
 fn problems(report: &AgentReport) -> Vec<String> {
@@ -170,15 +187,15 @@ pub(super) async fn ask_revoke(
     let id: AgentId = agent.parse().map_err(|_| Failure::NotFound("agent"))?;
     let mut tx = app.db.operator().await?;
     let agent = fleet::agent(tx.connection(), &id).await?.ok_or(Failure::NotFound("agent"))?;
-    Ok(page(&Confirm {
-        shell: Shell::new(&session, "Agents", format!("Revoke {}?", agent.host)),
-        csrf: session.csrf(),
+    let question = Question {
+        title: format!("Revoke {}?", agent.host),
         text: "Its streams close within seconds, and nothing more is taken from it. To come back it must join again."
             .to_owned(),
         action: format!("/agents/{id}/revoke"),
         button: "Revoke the agent",
         back: "/agents".to_owned(),
-    }))
+    };
+    Ok(question.page(&session, "Agents"))
 }
 
 pub(super) async fn revoke(

@@ -7,6 +7,7 @@ mod agents;
 mod assets;
 mod audit;
 mod chart;
+mod dids;
 mod error;
 mod form;
 mod home;
@@ -14,8 +15,11 @@ mod keys;
 mod limits;
 mod page;
 mod paging;
+mod pool;
 mod pools;
 mod providers;
+mod registries;
+mod routes;
 mod sign_in;
 mod tenants;
 mod usage;
@@ -36,8 +40,11 @@ use axum::{
 };
 use error::Failure;
 
-/// The largest form; a hundred times what any has.
+/// The largest form; a hundred times what most have.
 const MAX_FORM_BYTES: usize = 64 * 1024;
+
+/// The largest with a long text: a key set, or all DIDs of a tenant, of a megabyte each. A form writes a sign as up to three.
+const MAX_LONG_FORM_BYTES: usize = 3 * 1024 * 1024 + MAX_FORM_BYTES;
 
 pub(crate) fn router() -> Router<App> {
     Router::new()
@@ -50,9 +57,11 @@ pub(crate) fn router() -> Router<App> {
         .route("/tenants/new", get(tenants::new))
         .route("/tenants/{tenant}", get(tenants::show))
         .route("/tenants/{tenant}/edit", get(tenants::edit).post(tenants::update))
-        .route("/tenants/{tenant}/providers", post(providers::create))
+        .route("/tenants/{tenant}/dids", get(dids::edit).post(dids::update).layer(long()))
+        .route("/tenants/{tenant}/dids/remove", get(dids::ask_remove).post(dids::remove))
+        .route("/tenants/{tenant}/providers", post(providers::create).layer(long()))
         .route("/tenants/{tenant}/providers/new", get(providers::new))
-        .route("/tenants/{tenant}/providers/{id}", get(providers::edit).post(providers::update))
+        .route("/tenants/{tenant}/providers/{id}", get(providers::edit).post(providers::update).layer(long()))
         .route("/tenants/{tenant}/providers/{id}/remove", get(providers::ask_remove).post(providers::remove))
         .route("/tenants/{tenant}/keys", get(keys::list).post(keys::issue))
         .route("/tenants/{tenant}/keys/new", get(keys::new))
@@ -65,6 +74,12 @@ pub(crate) fn router() -> Router<App> {
         .route("/tenants/{tenant}/usage", get(usage::show))
         .route("/pools", get(pools::list).post(pools::create))
         .route("/pools/new", get(pools::new))
+        .route("/pools/{pool}", get(pool::show))
+        .route("/pools/{pool}/routes", post(routes::open))
+        .route("/pools/{pool}/routes/new", get(routes::new))
+        .route("/pools/{pool}/routes/change", get(routes::edit).post(routes::update))
+        .route("/pools/{pool}/routes/close", get(routes::ask_close).post(routes::close))
+        .route("/pools/{pool}/registries", get(registries::edit).post(registries::update))
         .route("/quota-stores", post(pools::create_store))
         .route("/quota-stores/new", get(pools::new_store))
         .route("/agents", get(agents::list))
@@ -74,6 +89,10 @@ pub(crate) fn router() -> Router<App> {
         .fallback(async || Failure::NotFound("page"))
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .layer(from_fn(in_time))
+}
+
+fn long() -> DefaultBodyLimit {
+    DefaultBodyLimit::max(MAX_LONG_FORM_BYTES)
 }
 
 async fn in_time(request: Request, next: Next) -> Response {

@@ -75,10 +75,7 @@ pub(super) async fn new(Visitor(session): Visitor) -> Response {
 }
 
 fn new_form(session: &Session, sent: &Sent, wrong: Option<Wrong>) -> Response {
-    let fields = vec![
-        Field::text("id", "Id", "Letters, digits and . _ - : @; it never changes.", sent.text("id")),
-        Field::text("name", "Name", "As people know it.", sent.text("name")),
-    ];
+    let fields = vec![Field::id(sent), Field::text("name", "Name", "As people know it.", sent.text("name"))];
     let mut form = FormPage::new(session, "Pools", "New pool", "/pools", "/pools", fields);
     form.parent = Some(("Pools and quota stores".to_owned(), "/pools".to_owned()));
     form.button = "Make the pool";
@@ -104,11 +101,10 @@ pub(super) async fn new_store(Visitor(session): Visitor) -> Response {
 }
 
 fn store_form(session: &Session, sent: &Sent, wrong: Option<Wrong>) -> Response {
-    let kinds = [("redis", "Redis"), ("local", "Memory of the tenant's only gateway")];
-    let kinds = kinds.map(|(value, text)| (value.to_owned(), text.to_owned()));
+    let kinds = Kind::choice(&[("redis", "Redis"), ("local", "Memory of the tenant's only gateway")]);
     let fields = vec![
-        Field::text("id", "Id", "Letters, digits and . _ - : @; it never changes.", sent.text("id")),
-        Field::new(Kind::Choice(kinds.to_vec()), "kind", "Kind", "", sent.text("kind")),
+        Field::id(sent),
+        Field::of(kinds, "kind", "Kind", "", sent),
         Field::new(
             Kind::Secret,
             "url",
@@ -143,7 +139,7 @@ fn asked_store(sent: &Sent) -> Result<QuotaStore, Wrong> {
         "redis" => v1::quota_store::Store::Redis(v1::RedisStore { url, call_budget: None }),
         "local" if url.is_empty() => v1::quota_store::Store::Local(v1::LocalStore {}),
         "local" => return Err(Wrong::new("url", "belongs to a Redis")),
-        _ => return Err(Wrong::new("kind", "is not one of these")),
+        _ => return Err(Wrong::not_one_of_these("kind")),
     };
     let wire = v1::QuotaStore { id: sent.text("id"), store: Some(store) };
     QuotaStore::try_from(wire).map_err(|invalid| match invalid.path.as_str() {

@@ -12,6 +12,9 @@ use attach_proto::{
 use sqlx::PgConnection;
 use std::time::Duration;
 
+/// Ten for each of the 200 keys of a full part of their list; the limits' own page has the rest.
+const MOST_OF_KEYS: i64 = 2_000;
+
 struct Row {
     tenant_id: String,
     id: String,
@@ -74,6 +77,26 @@ pub(crate) async fn list(
     .await?;
     let limits = rows.into_iter().map(Limit::try_from).collect::<Result<_, _>>()?;
     Ok(page.part(limits))
+}
+
+/// Those that name one of these keys, in the order of their ids.
+pub(crate) async fn of_keys(
+    connection: &mut PgConnection,
+    tenant: &TenantId,
+    keys: &[String],
+) -> Result<Vec<Limit>, DbError> {
+    let rows = sqlx::query_as!(
+        Row,
+        "select tenant_id, id, counter, measure, window_ms, amount, principals, groups, models, keys
+         from usage_limit
+         where tenant_id = $1 and keys && $2 order by id limit $3",
+        tenant.as_str(),
+        keys,
+        MOST_OF_KEYS,
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(Limit::try_from).collect()
 }
 
 pub(crate) async fn find(

@@ -56,7 +56,7 @@ pub use set_access_rule::set_access_rule;
 pub use set_identity_provider::set_identity_provider;
 pub use set_limit::set_limit;
 pub use set_model::set_model;
-pub use set_routes::set_routes;
+pub use set_routes::{change_routes, set_routes};
 pub use sign_in::sign_in;
 pub use sign_out::sign_out;
 pub(crate) use take_usage::{TakeError, take_usage};

@@ -8,9 +8,12 @@ mod did_policy;
 mod identity_product;
 mod identity_provider;
 mod routes;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod usage;
+
+pub use taken::{FilledIn, Taken};
 
 use crate::{bundle::Bundle, id::InvalidId, usage::UsageEvent};
 use jiff::Timestamp;

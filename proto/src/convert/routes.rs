@@ -2,7 +2,7 @@
 
 use super::{Invalid, each, id, known};
 use crate::{
-    bundle::{AllowedRoute, Routes},
+    bundle::{AllowedRoute, Permission, Routes},
     route::{self, Dialect, Metering, PathPattern, RouteMethod},
     v1,
 };
@@ -28,8 +28,9 @@ pub(super) fn convert(wire: v1::Routes) -> Result<Routes, Invalid> {
     for (index, route) in allow.iter().enumerate() {
         let earlier = allow.iter().take(index).position(|earlier| are_one(earlier, route));
         if let Some(first) = earlier {
-            let problem =
-                format!("{:?} is covered by allow[{first}] for the same method", route.path.as_str());
+            let covering = allow.get(first).map(|earlier| earlier.path.as_str()).unwrap_or_default();
+            let path = route.path.as_str();
+            let problem = format!("{path:?} is covered by allow[{first}], {covering:?}, for the same method");
             return Err(Invalid::new(format!("allow[{index}].path"), problem));
         }
     }
@@ -108,6 +109,38 @@ fn open_path(text: &str) -> Result<PathPattern, Invalid> {
     Ok(pattern)
 }
 
+impl From<&Routes> for v1::Routes {
+    fn from(routes: &Routes) -> Self {
+        let allow = routes.allow.iter().map(|route| {
+            let AllowedRoute { path, methods, permission, metering, dialect, upstream } = route;
+            v1::AllowedRoute {
+                path: path.as_str().to_owned(),
+                methods: methods.iter().map(|method| method.name().to_owned()).collect(),
+                permission: match permission {
+                    Permission::Inference => v1::Permission::Inference,
+                    Permission::Read => v1::Permission::Read,
+                    Permission::Admin => v1::Permission::Admin,
+                }
+                .into(),
+                metering: match metering {
+                    Metering::None => v1::Metering::None,
+                    Metering::Requests => v1::Metering::Requests,
+                    Metering::Usage => v1::Metering::Usage,
+                }
+                .into(),
+                dialect: match dialect {
+                    Dialect::Ollama => v1::Dialect::Ollama,
+                    Dialect::OpenAi => v1::Dialect::Openai,
+                    Dialect::Anthropic => v1::Dialect::Anthropic,
+                }
+                .into(),
+                upstream: upstream.as_ref().map(ToString::to_string).unwrap_or_default(),
+            }
+        });
+        Self { allow: allow.collect(), registries: routes.registries.clone() }
+    }
+}
+
 /// In lower case, as it is compared with the host in a model's name.
 fn registry(text: &str) -> Option<String> {
     let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
@@ -123,7 +156,6 @@ fn registry(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::Permission;
 
     fn route(path: &str) -> v1::AllowedRoute {
         v1::AllowedRoute {
@@ -175,7 +207,10 @@ mod tests {
     #[test]
     fn two_routes_can_not_say_different_things_of_one_request() {
         let said = problem(vec![route("/v1/audio/*"), route("/v1/audio/speech")]);
-        assert_eq!(said, "allow[1].path: \"/v1/audio/speech\" is covered by allow[0] for the same method");
+        assert_eq!(
+            said,
+            "allow[1].path: \"/v1/audio/speech\" is covered by allow[0], \"/v1/audio/*\", for the same method"
+        );
         let reading = v1::AllowedRoute { methods: vec!["GET".to_owned()], ..route("/v1/audio/speech") };
         assert!(routes(vec![route("/v1/audio/*"), reading]).is_ok());
     }

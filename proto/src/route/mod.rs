@@ -6,7 +6,7 @@ mod never;
 mod pattern;
 mod table;
 
-pub use never::{is_never, is_never_below};
+pub use never::{NEVER, is_never, is_never_below};
 pub use pattern::{InvalidPattern, MAX_PATH_BYTES, PathPattern};
 pub use table::{KnownRoute, TABLE, Tail, find, is_taken, is_taken_below};
 

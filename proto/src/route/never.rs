@@ -4,7 +4,7 @@
 use super::pattern::below;
 
 /// Without the version before them (`/v1`), and with all that is below them.
-const NEVER: &[&str] = &[
+pub const NEVER: &[&str] = &[
     // vLLM: how the engine runs. Its own key guards none of these.
     "/pause",
     "/resume",

@@ -100,7 +100,7 @@ async fn a_list_of_headers_that_is_too_large_is_no_request() {
 
 /// The window of each stream is shut: an answer is asked for and never taken.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "waits 30 s"]
+#[ignore = "waits 30 s; tests/run all"]
 async fn who_asks_and_shuts_its_window_is_let_go_and_frees_the_engine() {
     const INITIAL_WINDOW_SIZE: u16 = 4;
     let world = World::start(Script::Echo).await;

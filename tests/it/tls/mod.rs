@@ -2,7 +2,7 @@
 
 mod acme;
 mod caller;
-mod clients;
+pub(crate) mod clients;
 mod files;
 mod self_signed;
 

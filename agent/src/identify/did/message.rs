@@ -21,14 +21,14 @@ const NONCE_CHARACTERS: std::ops::RangeInclusive<usize> = 8..=128;
 
 /// What we take from it.
 #[derive(Debug, PartialEq, Eq)]
-struct Message<'a> {
-    domain: &'a str,
-    account: Account,
-    uri: &'a str,
-    nonce: &'a str,
-    issued: i64,
-    expires: i64,
-    not_before: Option<i64>,
+pub(in crate::identify) struct Message<'a> {
+    pub(in crate::identify) domain: &'a str,
+    pub(in crate::identify) account: Account,
+    pub(in crate::identify) uri: &'a str,
+    pub(in crate::identify) nonce: &'a str,
+    pub(in crate::identify) issued: i64,
+    pub(in crate::identify) expires: i64,
+    pub(in crate::identify) not_before: Option<i64>,
 }
 
 pub(super) fn verify(
@@ -66,7 +66,7 @@ fn decode(part: &str, name: &'static str) -> Result<Vec<u8>, IdentityFault> {
 impl<'a> Message<'a> {
     /// The grammar of EIP-4361, line by line, and nothing behind it. Chain and account come from the message, and are
     /// proved by its signature.
-    fn parse(text: &'a str) -> Result<Self, &'static str> {
+    pub(in crate::identify) fn parse(text: &'a str) -> Result<Self, &'static str> {
         if text.chars().any(|c| c.is_control() && c != '\n') {
             return Err("it has a control character");
         }

@@ -6,7 +6,7 @@
 
 pub(super) mod account;
 pub(super) mod key;
-mod message;
+pub(super) mod message;
 mod times;
 mod token;
 pub(super) mod web;

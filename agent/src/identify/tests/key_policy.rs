@@ -186,7 +186,10 @@ fn what_is_no_set_of_usable_keys_is_refused_whole() {
     };
     assert_eq!(set(&numbered(100)).unwrap().len(), 100);
     assert!(matches!(set(&numbered(101)), Err(KeySetFault::TooMany(101))));
-    for text in ["[]", "{}", "<html>", "", r#"{"keys":{}}"#, &format!(r#"{{"keys":[],"keys":[{key}]}}"#)] {
+    let twice = format!(r#"{{"keys":[],"keys":[{key}]}}"#);
+    // Without the object around it, the value in its place.
+    let bare = format!("[[{key}]]");
+    for text in ["[]", "{}", "<html>", "", r#"{"keys":{}}"#, &twice, &bare] {
         assert!(matches!(KeySet::parse(text.as_bytes()), Err(KeySetFault::NotAKeySet(_))), "{text:.40}");
     }
 }

@@ -71,6 +71,7 @@ fn quick() -> Pace {
     Pace {
         refresh: Duration::from_secs(3600),
         cool_down: Duration::from_millis(300),
+        cool_down_after_change: Duration::from_millis(20),
         patience: Duration::from_millis(500),
         first_retry: Duration::from_millis(20),
         last_retry: Duration::from_millis(50),

@@ -214,6 +214,19 @@ async fn a_caller_with_a_bound_token_is_served_with_a_proof_made_for_this_reques
 }
 
 #[tokio::test]
+async fn where_tls_ends_here_no_proof_is_for_an_address_in_the_clear() {
+    let mut desk = Desk::open(&[Proof::Dpop]).await;
+    desk.world.identifier = desk.world.identifier.behind_own_tls(true);
+    let token = desk.bound();
+    for (scheme, expected) in [("https", "ok"), ("http", "dpop_proof")] {
+        let address = format!("{scheme}://127.0.0.1:8443/v1/chat/completions");
+        let proof = desk.proof(&token, scheme, |_, c| c["htu"] = json!(address));
+        let sent = Sent { host: "127.0.0.1:8443".to_owned(), ..dpop(vec![proof]) };
+        assert_eq!(desk.verdict(&token, sent).await, expected, "{scheme}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_bound_to_a_certificate_is_good_on_its_connection_alone() {
     let desk = Desk::open(&[Proof::Certificate]).await;
     let token = desk.token(&json!({"x5t#S256": URL_SAFE_NO_PAD.encode([7; 32])}));

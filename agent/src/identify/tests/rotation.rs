@@ -110,6 +110,33 @@ async fn t10_callers_notice_no_rotation_and_a_withdrawn_key_stops_at_once() {
 }
 
 #[tokio::test]
+async fn t10_a_second_rotation_is_looked_up_soon_after_the_first_and_strangers_gain_nothing_by_it() {
+    let (first, second, third) = (TestKey::p256("first"), TestKey::p256("second"), TestKey::p256("third"));
+    let issuer = TestIssuer::start(&[&first]).await;
+    let pace = Pace { cool_down_after_change: Duration::from_millis(200), ..patient() };
+    let world =
+        World::with(bundle(1, vec![provider("idp", "acme", &issuer.url, AUDIENCE)], Vec::new()), pace);
+    world.settled().await;
+    let asked = issuer.key_requests();
+    issuer.publish(&[&first, &second]);
+    assert_eq!(world.verdict(&second.token(&claims(&issuer.url))).await, "ok");
+    issuer.publish(&[&second, &third]);
+    let by_third = third.token(&claims(&issuer.url));
+    assert_eq!(world.verdict(&by_third).await, "unknown_key", "it was asked this very moment");
+    sleep(pace.cool_down_after_change).await;
+    assert_eq!(world.verdict(&by_third).await, "ok");
+    assert_eq!(issuer.key_requests(), asked + 2);
+
+    sleep(pace.cool_down_after_change).await;
+    for number in 0..10 {
+        let stranger = TestKey::p256(&format!("stranger-{number}")).token(&claims(&issuer.url));
+        assert_eq!(world.verdict(&stranger).await, "unknown_key");
+        sleep(Duration::from_millis(30)).await;
+    }
+    assert_eq!(issuer.key_requests(), asked + 3, "without a change the pause is the long one");
+}
+
+#[tokio::test]
 async fn t10_keys_are_renewed_in_the_background_without_any_caller() {
     let (old, new) = (TestKey::p256("old"), TestKey::p256("new"));
     let issuer = TestIssuer::start(&[&old]).await;

@@ -4,21 +4,18 @@ use super::{
     super::{
         error::Failure,
         form::{Field, FormPage, Kind, Posted, Sent, Visitor, Wrong},
-        limits::{choices, counter_text, measure_text},
+        limits::{counter_text, measure_text},
         tenants::{self, TenantView},
     },
     SCOPES, shown,
 };
 use crate::{
     auth::Session,
-    domain::{key_scope::KeyScope, usage::Step, word::Word},
+    domain::{key_scope::KeyScope, usage::Step, word::Word as _},
     ops::{KeyLimit, NewKey, issue_key},
     state::App,
 };
-use attach_proto::{
-    bundle::{Counter, Measure},
-    id::{ModelName, TenantId},
-};
+use attach_proto::id::{ModelName, TenantId};
 use axum::{
     extract::{Path, State},
     response::Response,
@@ -40,44 +37,35 @@ pub(in crate::console) async fn new(
     Path(tenant): Path<String>,
 ) -> Result<Response, Failure> {
     let (_, view) = tenants::open(&app, &tenant).await?;
-    let usual: Vec<_> = KeyScope::USUAL.iter().map(|scope| scope.name()).collect();
-    Ok(form(&session, &view, &Sent::default(), usual.join(","), None))
+    let usual = KeyScope::USUAL.iter().map(|scope| ("scopes", scope.name())).collect();
+    Ok(form(&session, &view, &usual, None))
 }
 
-fn form(
-    session: &Session,
-    tenant: &TenantView,
-    sent: &Sent,
-    scopes: String,
-    wrong: Option<Wrong>,
-) -> Response {
-    let owned = |list: &[(&str, &str)]| {
-        Kind::Choice(list.iter().map(|(of, text)| ((*of).to_owned(), (*text).to_owned())).collect())
-    };
+fn form(session: &Session, tenant: &TenantView, sent: &Sent, wrong: Option<Wrong>) -> Response {
     let boxes = SCOPES.iter().map(|(scope, text)| (scope.name(), *text)).collect();
     let fields = vec![
-        Field::text("name", "Name", "Where it will be used, such as “CI”.", sent.text("name")),
-        Field::text("owner", "Owner", "Whom its usage is recorded for.", sent.text("owner")),
-        Field::text("groups", "Groups", "With commas between; may be empty.", sent.text("groups")),
-        Field::new(
+        Field::of(Kind::Text, "name", "Name", "Where it will be used, such as “CI”.", sent),
+        Field::of(Kind::Text, "owner", "Owner", "Whom its usage is recorded for.", sent),
+        Field::of(Kind::Text, "groups", "Groups", "With commas between; may be empty.", sent),
+        Field::of(
             Kind::Boxes(boxes),
             "scopes",
             "It may",
             "Only an application such as Open WebUI names its users: usage and limits are then theirs.",
-            scopes,
+            sent,
         ),
-        Field::text("models", "Only models", "With commas between; empty for all.", sent.text("models")),
-        Field::new(owned(&LIVES), "days", "Good", "", sent.text("days")),
-        Field::new(
+        Field::of(Kind::Text, "models", "Only models", "With commas between; empty for all.", sent),
+        Field::of(Kind::choice(&LIVES), "days", "Good", "", sent),
+        Field::of(
             Kind::Number,
             "amount",
             "Limit",
             "How much is allowed with this key; empty for no limit of its own.",
-            sent.text("amount"),
+            sent,
         ),
-        Field::new(choices(measure_text), "measure", "Of", "", sent.text("measure")),
-        Field::new(owned(&WINDOWS), "window", "Within", "", sent.text("window")),
-        Field::new(choices(counter_text), "counter", "Counted", "", sent.text("counter")),
+        Field::of(Kind::one_of(measure_text), "measure", "Of", "", sent),
+        Field::of(Kind::choice(&WINDOWS), "window", "Within", "", sent),
+        Field::of(Kind::one_of(counter_text), "counter", "Counted", "", sent),
     ];
     let path = format!("{}/keys", tenant.path());
     let mut form = FormPage::new(session, "Tenants", "New API key", &path, &path, fields);
@@ -106,13 +94,11 @@ pub(in crate::console) async fn issue(
         },
         Err(wrong) => wrong,
     };
-    Ok(form(&session, &view, &sent, sent.chosen("scopes").join(","), Some(wrong)))
+    Ok(form(&session, &view, &sent, Some(wrong)))
 }
 
 fn asked(sent: &Sent, now: Timestamp) -> Result<NewKey, Wrong> {
-    let one_of_these = |field| Wrong::new(field, "is not one of these");
-    let scopes = sent.chosen("scopes").into_iter().map(KeyScope::from_name).collect::<Option<Vec<_>>>();
-    let scopes = scopes.ok_or_else(|| one_of_these("scopes"))?;
+    let scopes = sent.words::<KeyScope>("scopes")?;
     if scopes.is_empty() {
         return Err(Wrong::new("scopes", "needs at least one"));
     }
@@ -124,7 +110,7 @@ fn asked(sent: &Sent, now: Timestamp) -> Result<NewKey, Wrong> {
         groups: sent.list("groups"),
         scopes,
         models: sent.list("models").into_iter().map(model).collect::<Result<_, _>>()?,
-        expires_at: expiry(&sent.text("days"), now).ok_or_else(|| one_of_these("days"))?,
+        expires_at: expiry(&sent.text("days"), now).ok_or_else(|| Wrong::not_one_of_these("days"))?,
         limits: limit(sent)?.into_iter().collect(),
     })
 }
@@ -137,17 +123,13 @@ fn expiry(days: &str, now: Timestamp) -> Option<Option<Timestamp>> {
 }
 
 fn limit(sent: &Sent) -> Result<Option<KeyLimit>, Wrong> {
-    let amount = sent.text("amount").replace([',', ' '], "");
-    if amount.is_empty() {
-        return Ok(None);
-    }
-    let one_of_these = |field| move || Wrong::new(field, "is not one of these");
+    let Some(amount) = sent.number("amount")? else { return Ok(None) };
     let window = sent.text("window");
     let window = WINDOWS.iter().find(|(of, _)| *of == window).and_then(|(of, _)| of.parse().ok());
     Ok(Some(KeyLimit {
-        counter: Counter::from_name(&sent.text("counter")).ok_or_else(one_of_these("counter"))?,
-        measure: Measure::from_name(&sent.text("measure")).ok_or_else(one_of_these("measure"))?,
-        amount: amount.parse().map_err(|_| Wrong::new("amount", "must be a whole number"))?,
-        window: Duration::from_secs(window.ok_or_else(one_of_these("window"))?),
+        counter: sent.word("counter")?,
+        measure: sent.word("measure")?,
+        amount,
+        window: Duration::from_secs(window.ok_or_else(|| Wrong::not_one_of_these("window"))?),
     }))
 }

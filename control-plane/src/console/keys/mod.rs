@@ -8,14 +8,15 @@ pub(super) use rotate::{ask_rotate, rotate};
 
 use super::{
     error::Failure,
-    form::{Confirm, Posted, SecretPage, Visitor},
-    page::{Shell, next_path, page, see, time},
+    form::{Posted, Question, SecretPage, Visitor},
+    limits::{counter_text, measure_text},
+    page::{Shell, duration, next_path, number, page, see, time},
     paging::After,
     tenants::{self, TenantView},
 };
 use crate::{
     auth::Session,
-    db::api_keys,
+    db::{api_keys, limits},
     domain::{
         api_key::{ApiKey, KeyText},
         key_scope::KeyScope,
@@ -24,7 +25,10 @@ use crate::{
     state::App,
 };
 use askama::Template;
-use attach_proto::id::{KeyId, TenantId};
+use attach_proto::{
+    bundle::Limit,
+    id::{KeyId, TenantId},
+};
 use axum::{
     extract::{Path, Query, State},
     response::Response,
@@ -55,7 +59,10 @@ struct Key {
     owner: String,
     groups: String,
     may: String,
-    models: String,
+    /// It speaks for others.
+    names_users: bool,
+    models: Vec<String>,
+    limits: Vec<String>,
     used: String,
     made: String,
     state: String,
@@ -68,7 +75,7 @@ struct Key {
 }
 
 impl Key {
-    fn new(key: ApiKey, tenant: &TenantView, now: Timestamp) -> Self {
+    fn new(key: ApiKey, limits: &[Limit], tenant: &TenantView, now: Timestamp) -> Self {
         let (state, class) = match (key.revoked_at, key.expires_at) {
             (Some(at), _) => (format!("revoked {}", time(at)), "bad"),
             (None, Some(at)) if at <= now => (format!("expired {}", time(at)), "warn"),
@@ -76,11 +83,15 @@ impl Key {
             (None, None) => ("good".to_owned(), "good"),
         };
         let held = SCOPES.iter().filter(|(scope, _)| key.scopes.contains(scope));
+        let held = held.filter(|(scope, _)| *scope != KeyScope::ActAs);
+        let limits = limits.iter().filter(|limit| limit.scope.keys.contains(&key.id));
         let is_good = key.revoked_at.is_none();
         Self {
             path: format!("{}/keys/{}", tenant.path(), key.id),
             may: held.map(|(_, text)| *text).collect::<Vec<_>>().join(", "),
-            models: key.models.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            names_users: key.scopes.contains(&KeyScope::ActAs),
+            models: key.models.iter().map(ToString::to_string).collect(),
+            limits: limits.map(limit_text).collect(),
             used: key.last_used_at.map_or_else(|| "not yet".to_owned(), time),
             overlap: key.overlap(now).filter(|_| is_good).map(time),
             can_rotate: is_good && key.expires_at.is_none_or(|at| at > now),
@@ -96,6 +107,13 @@ impl Key {
     }
 }
 
+/// Such as “1,000 tokens in 1 day, for each user”.
+fn limit_text(limit: &Limit) -> String {
+    let amount = number(i64::try_from(limit.amount).unwrap_or(i64::MAX));
+    let window = duration(limit.window.as_secs());
+    format!("{amount} {} in {window}, {}", measure_text(limit.measure), counter_text(limit.counter))
+}
+
 pub(super) async fn list(
     Visitor(session): Visitor,
     State(app): State<App>,
@@ -104,14 +122,16 @@ pub(super) async fn list(
 ) -> Result<Response, Failure> {
     let (mut tx, view) = tenants::open(&app, &tenant).await?;
     let (connection, tenant) = tx.parts();
-    let part = api_keys::list(connection, tenant, &after.page()).await?;
+    let part = api_keys::list(&mut *connection, tenant, &after.page()).await?;
     let last = part.items.last().filter(|_| part.has_more).map(|key| key.id.to_string());
+    let ids: Vec<_> = part.items.iter().map(|key| key.id.to_string()).collect();
+    let limits = limits::of_keys(connection, tenant, &ids).await?;
     let now = app.clock.now();
     Ok(page(&Keys {
         shell: Shell::new(&session, "Tenants", format!("API keys of {}", view.name)),
         tab: "API keys",
         next: next_path(&format!("{}/keys", view.path()), last.as_deref()),
-        keys: part.items.into_iter().map(|key| Key::new(key, &view, now)).collect(),
+        keys: part.items.into_iter().map(|key| Key::new(key, &limits, &view, now)).collect(),
         tenant: view,
     }))
 }
@@ -136,16 +156,16 @@ pub(super) async fn ask_revoke(
     let id: KeyId = key.parse().map_err(|_| Failure::NotFound("key"))?;
     let (connection, tenant) = tx.parts();
     let key = api_keys::find(connection, tenant, &id).await?.ok_or(Failure::NotFound("key"))?;
-    Ok(page(&Confirm {
-        shell: Shell::new(&session, "Tenants", format!("Revoke “{}”?", key.name)),
-        csrf: session.csrf(),
+    let question = Question {
+        title: format!("Revoke “{}”?", key.name),
         text: "Callers who use it are refused within a second, for good, and limits for it alone end too. What they used \
                stays on record."
             .to_owned(),
         action: format!("{}/keys/{id}/revoke", view.path()),
         button: "Revoke the key",
         back: format!("{}/keys", view.path()),
-    }))
+    };
+    Ok(question.page(&session, "Tenants"))
 }
 
 pub(super) async fn revoke(

@@ -57,7 +57,7 @@ pub(in crate::console) async fn rotate(
                 Err(error) => Wrong::of(error)?,
             }
         }
-        None => Wrong::new("overlap", "is not one of these"),
+        None => Wrong::not_one_of_these("overlap"),
     };
     Ok(form(&session, &view, &key, overlap, now, Some(wrong)))
 }
@@ -81,10 +81,9 @@ fn form(
 ) -> Response {
     // Of two secrets the first was promised until its time; a third ends both.
     let is_under_way = key.overlap(now).is_some();
-    let open = OVERLAPS.iter().filter(|(of, _)| !is_under_way || *of == "0");
-    let choices = open.map(|(of, text)| ((*of).to_owned(), (*text).to_owned())).collect();
+    let open: Vec<_> = OVERLAPS.into_iter().filter(|(of, _)| !is_under_way || *of == "0").collect();
     let hint = if is_under_way { "It has two secrets; a third ends both." } else { "" };
-    let field = Field::new(Kind::Choice(choices), "overlap", "The present secret is good", hint, overlap);
+    let field = Field::new(Kind::choice(&open), "overlap", "The present secret is good", hint, overlap);
     let list = format!("{}/keys", tenant.path());
     let title = format!("A new secret for “{}”", key.name);
     let action = format!("{list}/{}/rotate", key.id);

@@ -13,7 +13,7 @@ async fn from_nothing_to_a_tenant_with_a_key_and_a_limit() {
     let tenant = browser.done("/tenants", &fields).await;
     assert!(tenant.contains("Initech") && tenant.contains("second"));
 
-    let provider = [("id", "login"), ("issuer", "https://login.example/"), ("audiences", "api, chat")];
+    let provider = [("id", "login"), ("issuer", "https://login.example/"), ("audiences", "api\nchat")];
     let tenant = browser.done("/tenants/initech/providers", &provider).await;
     assert!(tenant.contains("api, chat"));
     let changed = [("issuer", "https://login.example/"), ("audiences", "api")];
@@ -52,7 +52,9 @@ async fn from_nothing_to_a_tenant_with_a_key_and_a_limit() {
     let secret = text.split("atk_").nth(1).unwrap().split('<').next().unwrap();
     let keys = browser.page("/tenants/initech/keys").await;
     assert!(keys.contains("CI") && keys.contains("good until 2026-12-21") && !keys.contains(secret));
-    assert!(keys.contains("ask models, name its users; only") && keys.contains("not yet"), "{keys}");
+    assert!(keys.contains("ask models, <strong>name its users</strong>"), "{keys}");
+    assert!(keys.contains("only <span class=\"code\">llama3</span>") && keys.contains("not yet"), "{keys}");
+    assert!(keys.contains("1,000 requests in 1 day, for each user"), "{keys}");
     let id = secret.split('_').next().unwrap();
     let limits = browser.page("/tenants/initech/limits").await;
     assert!(

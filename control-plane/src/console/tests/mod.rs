@@ -1,11 +1,28 @@
 //! Over real sockets, as a browser does it.
 
-use crate::{auth::CSRF_FIELD, ops::make_sign_in_link, router::tests::Served};
+use crate::{
+    auth::CSRF_FIELD,
+    authority::BundleSigner,
+    ops::{make_sign_in_link, tests::pool},
+    router::tests::Served,
+};
+use attach_proto::v1;
 use attach_tests::{Answer, Client};
 
+mod dids;
 mod forms;
 mod pages;
+mod providers;
+mod routes;
 mod sign_in;
+
+/// What the gateways of the pool `main` are to serve by now.
+async fn bundle(served: &Served) -> v1::Bundle {
+    let (signer, _) = BundleSigner::make().unwrap();
+    let app = &served.app;
+    let built = crate::bundle::build(&app.db, &app.sealer, &signer, &pool()).await.unwrap();
+    built.resources.bundle(built.revision).unwrap()
+}
 
 /// Somebody with a cookie.
 struct Browser<'a> {

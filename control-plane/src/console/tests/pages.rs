@@ -42,6 +42,8 @@ async fn nothing_of_one_tenant_is_on_any_page_of_the_other() {
     browser.done("/tenants/globex/limits", &limit).await;
     let provider = [("id", "canary"), ("issuer", "https://canary.example/"), ("audiences", "canary")];
     browser.done("/tenants/globex/providers", &provider).await;
+    let dids = [("allowed", "did:web:canary.example"), ("audiences", "canary"), ("rules", "web")];
+    browser.done("/tenants/globex/dids", &dids).await;
     for path in [
         "",
         "/edit",
@@ -52,6 +54,7 @@ async fn nothing_of_one_tenant_is_on_any_page_of_the_other() {
         "/usage",
         "/usage?span=month",
         "/providers/new",
+        "/dids",
     ] {
         let page = browser.page(&format!("/tenants/acme{path}")).await;
         assert!(!page.contains("canary") && !page.contains("globex"), "{path}: {page}");
@@ -95,8 +98,16 @@ async fn whatever_somebody_writes_stays_text() {
         ("models", "<script>"),
     ];
     browser.done("/tenants/acme/limits", &limit).await;
-    let provider = [("id", "evil"), ("issuer", "https://x/<script>"), ("audiences", EVIL)];
+    let provider = [
+        ("id", "evil"),
+        ("issuer", "https://x/<script>"),
+        ("audiences", EVIL),
+        ("required_claims", "/<script> = </textarea><script>"),
+        ("jwks", "{\"keys\": [\"</textarea><script>\"]}"),
+    ];
     browser.done("/tenants/acme/providers", &provider).await;
+    let dids = [("allowed", "*"), ("audiences", EVIL)];
+    browser.done("/tenants/acme/dids", &dids).await;
     served.with_usage("acme", EVIL, 10);
     served.with_an_agent(EVIL);
     let evil = EVIL.replace('\'', "''");
@@ -121,6 +132,8 @@ async fn whatever_somebody_writes_stays_text() {
         "/tenants/acme/limits/evil",
         "/tenants/acme/providers/evil",
         "/tenants/acme/providers/evil/remove",
+        "/tenants/acme/dids",
+        "/pools/evil",
         "/tenants/acme/usage",
         "/pools",
         "/agents",
@@ -137,6 +150,10 @@ async fn whatever_somebody_writes_stays_text() {
     for (path, fields) in [
         ("/tenants/acme/limits", [("id", EVIL), ("amount", EVIL), ("models", EVIL)]),
         ("/tenants/acme/providers", [("id", EVIL), ("issuer", EVIL), ("user", EVIL)]),
+        ("/tenants/acme/providers", [("jwks", EVIL), ("product", EVIL), ("algorithms", EVIL)]),
+        ("/tenants/acme/dids", [("allowed", EVIL), ("domains", EVIL), ("rules", EVIL)]),
+        ("/pools/evil/routes", [("path", EVIL), ("upstream", EVIL), ("metering", EVIL)]),
+        ("/pools/evil/registries", [("registries", EVIL), ("", ""), ("", "")]),
         ("/tenants", [("id", EVIL), ("name", EVIL), ("pool", EVIL)]),
     ] {
         pages.push((path.to_owned(), browser.refused(path, &fields).await));

@@ -152,6 +152,10 @@ async fn read(world: &World, own: &TenantId, other: &str) -> String {
     let memberships = pools::of_tenant(db, own).await.unwrap();
     assert!(keys[0].last_used_at.is_some());
     assert_eq!([keys.len(), limits.len(), providers.len(), rules.len(), memberships.len()], [1; 5]);
+    world.test.as_superuser("update usage_limit set keys = array['named']").unwrap();
+    let of_keys = limits::of_keys(db, own, &["named".to_owned()]).await.unwrap();
+    assert_eq!(of_keys.len(), 1);
+    world.test.as_superuser("update usage_limit set keys = '{}'").unwrap();
     let limit = limits::find(db, own, &"tokens".parse().unwrap()).await.unwrap().unwrap();
     let provider = identity_providers::find(db, own, &"idp".parse().unwrap()).await.unwrap().unwrap();
     assert!(api_keys::find(db, own, &key_of_other).await.unwrap().is_none());
@@ -166,7 +170,7 @@ async fn read(world: &World, own: &TenantId, other: &str) -> String {
     let trail = audit::list(db, Some(own), &Page::first()).await.unwrap().items;
     assert!(!trail.is_empty());
     format!(
-        "{keys:?} {limits:?} {providers:?} {rules:?} {memberships:?} {limit:?} {provider:?} {tenant:?} {sums:?} {most:?}
+        "{keys:?} {limits:?} {of_keys:?} {providers:?} {rules:?} {memberships:?} {limit:?} {provider:?} {tenant:?} {sums:?} {most:?}
          {events:?} {trail:?}"
     )
 }

@@ -1,0 +1,5 @@
+#![no_main]
+
+use attach_gateway::fuzzing::message;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| message(input));

@@ -1,0 +1,5 @@
+#![no_main]
+
+use attach_gateway::fuzzing::requests;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| requests(input));

@@ -1,0 +1,5 @@
+#![no_main]
+
+use attach_gateway::fuzzing::header;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| header(input));
