@@ -13,8 +13,10 @@ fn at(seconds: i64) -> Option<pbjson_types::Timestamp> {
     Some(pbjson_types::Timestamp { seconds, nanos: 0 })
 }
 
+type Edit = fn(&mut ApiKey);
+
 /// The first key is as it should be, and the edit is made to the second.
-const CASES: &[(&str, fn(&mut ApiKey), &str)] = &[
+const CASES: &[(&str, Edit, &str)] = &[
     ("another key", |_| {}, "ok"),
     ("the same key", |k| k.sha256 = digest('a'), "sha256: is the same key as an earlier one"),
     ("the same key in capitals", |k| k.sha256 = digest('A'), "sha256: is the same key"),
