@@ -7,7 +7,7 @@
 //! streams of it. Three doors lead to `ops`, and never to one another: `grpc` for agents, `api` and `console` for people,
 //! who prove at `auth` who they are. `router` has every address, `listen` the connections. `start` knows everything.
 //!
-//! Direction: `domain`, `seal` ← `db` ← `authority` ← `ops`, `bundle` ← `changes` ← `grpc`, `auth` ← `api`, `console`
+//! Direction: `domain`, `seal` ← `db` ← `authority`, `questions` ← `ops`, `bundle` ← `changes` ← `grpc`, `auth` ← `api`, `console`
 //! ← `router` ← `start` ← `cli`.
 
 mod api;
@@ -23,6 +23,7 @@ pub mod domain;
 mod grpc;
 mod listen;
 pub mod ops;
+mod questions;
 mod router;
 pub mod seal;
 mod start;

@@ -61,6 +61,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("--seal-key-file {}", settings.seal_key_file.display()))?;
     let authority_sha256 = door.authority.sha256();
+    let questions = Arc::clone(&door.questions);
     let agents = Listener::bind(settings.listen_agents, door).await?;
     let grpc_url = match settings.grpc_url {
         Some(url) => checked_grpc_url(&url)?,
@@ -83,8 +84,15 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         public_url.origin(),
         public_url.link(api::PREFIX)
     );
-    let app =
-        App { db, clock: Clock::System, sealer, public_url, authority_sha256, grpc_url: grpc_url.into() };
+    let app = App {
+        db,
+        clock: Clock::System,
+        sealer,
+        questions,
+        public_url,
+        authority_sha256,
+        grpc_url: grpc_url.into(),
+    };
 
     let for_agents = tokio::spawn(until_its_end(agents.run(), stop.clone()));
     let for_people =

@@ -1,6 +1,6 @@
 //! What requests share.
 
-use crate::{clock::Clock, db::Database, seal::Sealer};
+use crate::{clock::Clock, db::Database, questions::Questions, seal::Sealer};
 use attach_proto::join_token::JoinToken;
 use std::sync::Arc;
 use url::Url;
@@ -10,6 +10,7 @@ pub(crate) struct App {
     pub(crate) db: Database,
     pub(crate) clock: Clock,
     pub(crate) sealer: Arc<Sealer>,
+    pub(crate) questions: Arc<Questions>,
     pub(crate) public_url: Arc<PublicUrl>,
     /// For the pin of a join token.
     pub(crate) authority_sha256: [u8; 32],

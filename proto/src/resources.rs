@@ -28,6 +28,9 @@ pub const FEATURES: [&str; 8] = [
     "routes",
 ];
 
+/// What an agent says in Hello that answers questions. No revision needs it.
+pub const EXPLAINS: &str = "explain";
+
 /// Which resource it is. A tenant's own is `tenant/id`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceName {

@@ -16,6 +16,7 @@ mod dids;
 mod durability;
 mod ends;
 mod engines;
+mod explain;
 mod first_commands;
 mod hostile_http;
 mod http2;

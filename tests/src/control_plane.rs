@@ -96,19 +96,6 @@ impl ControlPlane {
         token.trim().to_owned()
     }
 
-    /// The console, as somebody sees it who has signed in with a link of the operator's.
-    pub async fn console(&self) -> Client {
-        let made = command(&self.database).arg("sign-in-link").output().expect("the control plane runs");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let address = String::from_utf8_lossy(&made.stdout);
-        let link = address.trim().rsplit('/').next().expect("an address");
-        let form = Client::new(self.port).with_header("content-type", "application/x-www-form-urlencoded");
-        let answer = form.post_raw("/sign-in", format!("link={link}")).await;
-        let cookie = answer.header("set-cookie").and_then(|cookie| cookie.split(';').next());
-        let cookie = cookie.unwrap_or_else(|| panic!("no session: {} {}", answer.status, answer.text()));
-        Client::new(self.port).with_header("cookie", cookie)
-    }
-
     /// A call that must succeed: its answer.
     pub async fn call(&self, method: Method, path: &str, body: Value) -> Value {
         let body = if body.is_null() { String::new() } else { body.to_string() };
@@ -137,6 +124,22 @@ impl ControlPlane {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let line = String::from_utf8_lossy(&made.stdout);
         line.trim().strip_prefix("attach-gateway join ").expect("the line to paste").to_owned()
+    }
+
+    /// The console, as somebody sees it who has signed in with a link of the operator's.
+    pub async fn console(&self) -> Client {
+        let made = command(&self.database)
+            .arg("sign-in-link")
+            .env("ATTACH_PUBLIC_URL", format!("http://127.0.0.1:{}", self.port))
+            .output()
+            .expect("the control plane runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let line = String::from_utf8_lossy(&made.stdout).trim().to_owned();
+        let (_, link) = line.rsplit_once("/sign-in/").expect("a link");
+        let client = Client::new(self.port).with_header("content-type", "application/x-www-form-urlencoded");
+        let answer = client.post_raw("/sign-in", format!("link={link}")).await;
+        let cookie = answer.header("set-cookie").expect("the link signs in");
+        client.with_header("cookie", cookie.split(';').next().unwrap_or_default())
     }
 
     pub fn log(&self) -> String {

@@ -59,6 +59,26 @@ pub(super) fn binding(
     Ok(Some(Binding { key, certificate }))
 }
 
+impl Binding {
+    /// What each request must show, in words.
+    pub(super) fn demand(&self) -> &'static str {
+        match (&self.key, &self.certificate) {
+            (Some(_), None) => {
+                "it is bound to a key: each request must bring a DPoP proof, which is checked then"
+            }
+            (None, _) => "it is bound to a client certificate, which each connection must show",
+            (Some(_), Some(_)) => {
+                "it is bound to a key and a client certificate: each request must bring a DPoP proof, and its connection \
+                 show the certificate"
+            }
+        }
+    }
+
+    pub(super) fn is_to_key(&self) -> bool {
+        self.key.is_some()
+    }
+}
+
 /// # Errors
 /// Not what the token is bound to, or a proof where there is nothing to prove: a token that is bound to no key, sent as if
 /// it were, is a mistake or a downgrade (RFC 9449 section 7.1).

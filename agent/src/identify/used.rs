@@ -4,7 +4,7 @@ use super::{excerpt::Excerpt, fault::IdentityFault};
 use attach_proto::id::TenantId;
 use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
@@ -57,6 +57,33 @@ impl UsedProofs {
         valid_until: i64,
         now: Timestamp,
     ) -> Result<(), IdentityFault> {
+        let (mut memory, mark) = self.with_room(tenant, signer, id, issued, now)?;
+        memory.used.insert(mark);
+        memory.ends.insert((valid_until, mark), tenant.clone());
+        *memory.of_tenant.entry(tenant.clone()).or_default() += 1;
+        Ok(())
+    }
+
+    /// What [`use_up`](Self::use_up) would say; nothing is used up.
+    pub(super) fn look(
+        &self,
+        tenant: &TenantId,
+        signer: &str,
+        id: &str,
+        issued: i64,
+        now: Timestamp,
+    ) -> Result<(), IdentityFault> {
+        self.with_room(tenant, signer, id, issued, now).map(drop)
+    }
+
+    fn with_room(
+        &self,
+        tenant: &TenantId,
+        signer: &str,
+        id: &str,
+        issued: i64,
+        now: Timestamp,
+    ) -> Result<(MutexGuard<'_, Memory>, [u8; 32]), IdentityFault> {
         if issued < self.since.as_millisecond() {
             let issued = Timestamp::from_millisecond(issued).unwrap_or_default();
             return Err(IdentityFault::BeforeMemory { issued, started: self.since });
@@ -71,10 +98,7 @@ impl UsedProofs {
         if memory.used.len() >= self.capacity || of_tenant >= self.capacity_of_tenant {
             return Err(IdentityFault::ReplayMemoryFull { retry_after: memory.next_end(now) });
         }
-        memory.used.insert(mark);
-        memory.ends.insert((valid_until, mark), tenant.clone());
-        *memory.of_tenant.entry(tenant.clone()).or_default() += 1;
-        Ok(())
+        Ok((memory, mark))
     }
 }
 

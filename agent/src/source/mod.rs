@@ -10,7 +10,7 @@ mod local;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
 
-pub(crate) use control_plane::{ControlPlane, Looks};
+pub(crate) use control_plane::{Asked, ControlPlane, Looks};
 pub(crate) use file::{FileFault, read as read_bundle_file};
 
 use crate::{

@@ -19,6 +19,7 @@ use crate::{
     changes::Changes,
     clock::Clock,
     db::Database,
+    questions::Questions,
     seal::Sealer,
 };
 use attach_proto::v1::{
@@ -42,6 +43,7 @@ pub(crate) struct Door {
     pub(crate) authority: Arc<Authority>,
     pub(crate) signer: Arc<BundleSigner>,
     pub(crate) changes: Arc<Changes>,
+    pub(crate) questions: Arc<Questions>,
     pub(crate) clock: Clock,
     /// Ends the streams.
     pub(crate) stop: CancellationToken,
@@ -67,7 +69,8 @@ impl Door {
                 changes.run(stop).await;
             }
         });
-        Ok(Self { db, authority: Arc::new(authority), signer, changes, clock, stop })
+        let (authority, questions) = (Arc::new(authority), Arc::new(Questions::new()));
+        Ok(Self { db, authority, signer, changes, questions, clock, stop })
     }
 
     fn routes(&self) -> Routes {

@@ -2,6 +2,7 @@
 //! here; nothing else writes.
 
 mod add_tenant_to_pool;
+mod ask_gateways;
 mod create_join_token;
 mod create_pool;
 mod create_quota_store;
@@ -34,6 +35,7 @@ mod update_tenant;
 pub(crate) mod tests;
 
 pub use add_tenant_to_pool::add_tenant_to_pool;
+pub(crate) use ask_gateways::{Asking, ask_gateways};
 pub use create_join_token::{DEFAULT_LIFE as JOIN_TOKEN_LIFE, create_join_token};
 pub use create_pool::create_pool;
 pub use create_quota_store::create_quota_store;

@@ -41,6 +41,7 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let app = App {
+            questions: Arc::new(crate::questions::Questions::new()),
             db: world.db.clone(),
             clock,
             sealer: Arc::new(Sealer::read(&keys).unwrap()),

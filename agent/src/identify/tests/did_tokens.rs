@@ -31,7 +31,7 @@ enum Pair {
 }
 
 impl Person {
-    fn new(kind: KeyKind) -> Self {
+    pub(super) fn new(kind: KeyKind) -> Self {
         let pair = match kind {
             KeyKind::Ed25519 => Pair::Ed(Ed25519KeyPair::generate().unwrap()),
             KeyKind::P256 => Pair::Ec(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()),
@@ -77,7 +77,7 @@ impl Person {
         format!("{signed}.{}", b64(signature))
     }
 
-    fn token(&self) -> String {
+    pub(super) fn token(&self) -> String {
         self.sign(&self.header(), &self.claims())
     }
 

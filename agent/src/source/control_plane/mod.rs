@@ -25,7 +25,7 @@ use crate::{
 };
 use attach_proto::v1;
 use good::Good;
-pub(crate) use health::Looks;
+pub(crate) use health::{Asked, Looks};
 use health::{Health, Seen};
 use host::Host;
 use kept::Kept;

@@ -1,7 +1,7 @@
 //! The life of one stream of configuration: Hello, updates and their answers, heartbeats, and how it ended.
 
 use super::{
-    ControlPlane, Seen,
+    Asked, ControlPlane, Seen,
     good::{Good, MAX_HELD_BYTES, Refusal, brought_bytes, held_bytes},
     heartbeat::{HEARTBEAT_EVERY, SILENCE, Sent, duration_to_wire},
 };
@@ -11,7 +11,7 @@ use crate::{
 };
 use attach_proto::{
     id::Revision,
-    resources::{FEATURES, Resources},
+    resources::{EXPLAINS, FEATURES, Resources},
     v1::{
         self, FromAgent, ToAgent, configuration_client::ConfigurationClient, from_agent::Message as Out,
         to_agent::Message as In,
@@ -81,7 +81,7 @@ impl ControlPlane {
         let (out, outbox) = mpsc::channel(OUTBOX);
         let mut hello = v1::Hello {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            features: FEATURES.map(str::to_owned).to_vec(),
+            features: FEATURES.into_iter().chain([EXPLAINS]).map(str::to_owned).collect(),
             held: base.held(),
             upstreams: self.host.upstreams().to_vec(),
         };
@@ -167,9 +167,22 @@ impl<B: Fn(&Snapshot)> Stream<'_, B> {
                 self.measure(&reply);
                 Ok(())
             }
+            Some(In::Question(question)) => self.pass_on(question),
             // Of a later version, which must not count on an answer.
             None => Ok(()),
         }
+    }
+
+    /// To whoever answers: that may take seconds, in which the stream goes on.
+    fn pass_on(&self, question: v1::Question) -> Result<(), End> {
+        let Some(out) = &self.out else { return Ok(()) };
+        let question_id = question.id.clone();
+        let asked = Asked { question, answer_to: out.clone() };
+        if self.of.looks.questions.try_send(asked).is_ok() {
+            return Ok(());
+        }
+        let busy = "the gateway has too many questions to answer at the moment; ask again".to_owned();
+        self.send(Out::Answer(v1::Answer { question_id, answer: Some(v1::answer::Answer::Problem(busy)) }))
     }
 
     // === updates ===
