@@ -77,10 +77,6 @@ impl<'de> Visitor<'de> for Unique<'_> {
         Ok(value.into())
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
     fn visit_unit<E>(self) -> Result<Value, E> {
         Ok(Value::Null)
     }
@@ -120,6 +116,13 @@ mod tests {
             assert_eq!(parse_object(text.as_bytes()), Err(JsonFault::Duplicate("a".to_owned())), "{text}");
         }
         assert!(parse_object(br#"{"a":{"a":1},"b":[{"a":1},{"a":1}]}"#).is_ok());
+    }
+
+    #[test]
+    fn an_object_without_duplicates_is_what_any_other_reader_finds() {
+        let text = br#"{"a":-7,"b":7,"c":-0.5,"d":"\u0061\n","e":null,"f":[true,false,{}],"g":18446744073709551615}"#;
+        let expected: Map<String, Value> = serde_json::from_slice(text).unwrap();
+        assert_eq!(parse_object(text), Ok(expected));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod applications;
 mod bad_input;
 mod behind_nginx;
 mod bound_tokens;
+mod checks;
 mod chunking;
 mod connections;
 mod cors;

@@ -189,6 +189,11 @@ mod tests {
         let long = "x".repeat(MAX_CREDENTIAL_BYTES + 1);
         assert_eq!(read(&[("x-api-key", &long)]), Err("credential_too_large"));
         assert_eq!(read(&[("authorization", &basic(&format!(":{long}")))]), Err("credential_too_large"));
+        // What is decoded would fit.
+        assert_eq!(
+            read(&[("authorization", &basic(&format!(":{}", &long[2..])))]),
+            Err("credential_too_large")
+        );
         assert!(read(&[("x-api-key", &long[1..])]).is_ok());
     }
 }

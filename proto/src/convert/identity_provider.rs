@@ -14,7 +14,7 @@ use std::collections::HashMap;
 pub(super) const MAX_URL_BYTES: usize = 1_024;
 
 /// A set of 100 keys, which is as many as are read, has 60 KiB; with their certificates, 600.
-const MAX_JWKS_BYTES: usize = 1 << 20;
+pub(super) const MAX_JWKS_BYTES: usize = 1 << 20;
 
 pub(super) fn identity_provider(wire: v1::IdentityProvider) -> Result<IdentityProvider, Invalid> {
     let v1::IdentityProvider {

@@ -20,6 +20,7 @@ mod products;
 mod pushed;
 mod rotation;
 mod tokens;
+mod told;
 mod vectors;
 
 use super::{

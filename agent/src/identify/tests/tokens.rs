@@ -72,6 +72,7 @@ const EDITS: &[(&str, Edit, &str)] = &[
     ("kid absent, one key fits", |h, _| remove(h, "kid"), "ok"),
     ("kid number", |h, _| h["kid"] = json!(7), "header_type"),
     ("kid null", |h, _| h["kid"] = json!(null), "header_type"),
+    ("kid as long as may be", |h, _| h["kid"] = json!("k".repeat(1024)), "unknown_key"),
     ("kid too long", |h, _| h["kid"] = json!("k".repeat(1025)), "key_id_too_long"),
     // Issuer
     ("iss missing", |_, c| remove(c, "iss"), "missing_issuer"),
