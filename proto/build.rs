@@ -4,10 +4,11 @@
 use prost::Message as _;
 use std::{env, error::Error, path::PathBuf};
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "gateway/v1/bundle.proto",
     "gateway/v1/config.proto",
     "gateway/v1/enrolment.proto",
+    "gateway/v1/explain.proto",
     "gateway/v1/usage.proto",
 ];
 

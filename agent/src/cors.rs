@@ -87,10 +87,6 @@ impl Cors {
         }
     }
 
-    pub(crate) fn is_off(&self) -> bool {
-        *self == Self::Off
-    }
-
     /// The value of `Access-Control-Allow-Origin`.
     fn allowed(&self, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
         let origin = origin?;

@@ -3,7 +3,9 @@
 use http::{HeaderMap, HeaderName, header};
 
 /// Belong to one connection (RFC 9110 section 7.6.1), so they never cross.
-const HOP_BY_HOP: [HeaderName; 9] = [
+///
+/// A static, as the other tables of names: a constant would be made anew, and dropped, for each header it is asked about.
+static HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,

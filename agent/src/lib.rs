@@ -14,6 +14,8 @@
 //! (`control_plane`), the `source` that follows the stream of configuration, and the `reporter` that sends usage. Nothing
 //! on the way of a request knows of them.
 //!
+//! Why somebody is refused, `explain` says: to a command on the host, and to the control plane.
+//!
 //! For people there are two commands: `sign_in` gets them a token, and `connect` adds it to the requests of programs that
 //! can't.
 //!
@@ -38,6 +40,7 @@ mod decisions;
 mod declared_models;
 mod did_key;
 mod enrolment;
+mod explain;
 mod forward;
 mod front;
 #[cfg(any(test, fuzzing))]

@@ -24,6 +24,7 @@ use crate::{
 use attach_proto::{
     bundle::{Measure, Tenant},
     id::ModelName,
+    question::is_request_id,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
@@ -110,9 +111,6 @@ impl Pipeline {
 
     /// Answers a request, one way or the other.
     pub(crate) async fn serve(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<AnswerBody> {
-        if self.cors.is_off() {
-            return self.serve_caller(request, arrival).await;
-        }
         let origin = request.headers().get(header::ORIGIN).cloned();
         let mut response = self.serve_caller(request, arrival).await;
         self.cors.mark(origin.as_ref(), response.headers_mut());
@@ -320,14 +318,9 @@ struct RequestId {
 
 impl RequestId {
     fn of(headers: &HeaderMap) -> Self {
-        /// As long as two UUIDs and a bit, which is what tracing systems send.
-        const LONGEST: usize = 128;
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
-        let given = headers.get(headers::X_REQUEST_ID).filter(|value| {
-            let bytes = value.as_bytes();
-            !bytes.is_empty() && bytes.len() <= LONGEST && bytes.iter().all(|&byte| plain(byte))
-        });
+        let given = headers.get(headers::X_REQUEST_ID);
         let given = given.and_then(|value| Some((value.to_str().ok()?, value)));
+        let given = given.filter(|(text, _)| is_request_id(text));
         match given {
             Some((text, value)) => Self { text: text.into(), value: value.clone() },
             None => {

@@ -10,13 +10,15 @@ use crate::{
     state::PublicUrl,
 };
 use anyhow::Context as _;
-use attach_proto::id::PoolId;
-use clap::{Parser, Subcommand};
+use attach_proto::{destination::Exceptions, id::PoolId};
+use clap::{Parser, Subcommand, value_parser};
 use std::{
     io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
+    time::Duration,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -56,6 +58,19 @@ enum Command {
         /// File for the operator token that the very first start makes; standard output without it.
         #[arg(long, env = "ATTACH_OPERATOR_TOKEN_FILE", value_name = "FILE")]
         operator_token_file: Option<PathBuf>,
+        /// Networks to which identity providers whose keys are fetched here may lead although they are not public, with commas
+        /// between
+        #[arg(
+            long,
+            env = "ALLOW_ADDRESSES",
+            value_name = "CIDR[,…]",
+            default_value = "",
+            hide_default_value = true
+        )]
+        allow_addresses: Exceptions,
+        /// Issuers' keys that this control plane fetches are renewed before they are so many seconds old
+        #[arg(long, env = "JWKS_TTL", value_name = "SECONDS", default_value_t = 600, value_parser = value_parser!(u64).range(30..=86_400))]
+        jwks_ttl: u64,
     },
     /// Makes a new operator token for the REST API, and prints it. Those before it end.
     OperatorToken {
@@ -141,6 +156,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             listen,
             public_url,
             operator_token_file,
+            allow_addresses,
+            jwks_ttl,
         } => {
             let settings = Settings {
                 database_url,
@@ -151,6 +168,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
                 listen,
                 public_url,
                 operator_token_file,
+                allowed_addresses: Arc::new(allow_addresses),
+                jwks_ttl: Duration::from_secs(jwks_ttl),
             };
             start::serve(settings).await?;
             Ok(ExitCode::SUCCESS)

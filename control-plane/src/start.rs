@@ -6,6 +6,7 @@ use crate::{
     db::{Database, authorities},
     domain::actor::Actor,
     grpc::{Door, Listener},
+    issuer_keys::IssuerKeys,
     listen,
     ops::make_first_operator_token,
     router::router,
@@ -13,6 +14,7 @@ use crate::{
     state::{App, PublicUrl},
 };
 use anyhow::Context as _;
+use attach_proto::destination::Exceptions;
 use http::Uri;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::{
@@ -47,6 +49,10 @@ pub(crate) struct Settings {
     /// Where people reach it; its own address without a word.
     pub(crate) public_url: Option<String>,
     pub(crate) operator_token_file: Option<PathBuf>,
+    /// Where tenants' issuers may lie beside public addresses.
+    pub(crate) allowed_addresses: Arc<Exceptions>,
+    /// Issuers' keys are renewed before they are that old.
+    pub(crate) jwks_ttl: Duration,
 }
 
 /// Serves until a signal.
@@ -57,10 +63,13 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         .context("DATABASE_URL")?;
     let sealer = Arc::new(sealer(&settings.seal_key_file, &db).await?);
     let stop = CancellationToken::new();
-    let door = Door::open(db.clone(), Arc::clone(&sealer), Clock::System, stop.clone())
-        .await
-        .with_context(|| format!("--seal-key-file {}", settings.seal_key_file.display()))?;
+    let issuer_keys = IssuerKeys::new(db.clone(), settings.allowed_addresses, settings.jwks_ttl);
+    let door =
+        Door::open(db.clone(), Arc::clone(&sealer), Arc::new(issuer_keys), Clock::System, stop.clone())
+            .await
+            .with_context(|| format!("--seal-key-file {}", settings.seal_key_file.display()))?;
     let authority_sha256 = door.authority.sha256();
+    let questions = Arc::clone(&door.questions);
     let agents = Listener::bind(settings.listen_agents, door).await?;
     let grpc_url = match settings.grpc_url {
         Some(url) => checked_grpc_url(&url)?,
@@ -83,8 +92,16 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         public_url.origin(),
         public_url.link(api::PREFIX)
     );
-    let app =
-        App { db, clock: Clock::System, sealer, public_url, authority_sha256, grpc_url: grpc_url.into() };
+    let app = App {
+        db,
+        clock: Clock::System,
+        sealer,
+        questions,
+        public_url,
+        authority_sha256,
+        grpc_url: grpc_url.into(),
+        jwks_ttl: settings.jwks_ttl,
+    };
 
     let for_agents = tokio::spawn(until_its_end(agents.run(), stop.clone()));
     let for_people =

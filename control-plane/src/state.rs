@@ -1,8 +1,8 @@
 //! What requests share.
 
-use crate::{clock::Clock, db::Database, seal::Sealer};
+use crate::{clock::Clock, db::Database, questions::Questions, seal::Sealer};
 use attach_proto::join_token::JoinToken;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use url::Url;
 
 #[derive(Clone)]
@@ -10,11 +10,14 @@ pub(crate) struct App {
     pub(crate) db: Database,
     pub(crate) clock: Clock,
     pub(crate) sealer: Arc<Sealer>,
+    pub(crate) questions: Arc<Questions>,
     pub(crate) public_url: Arc<PublicUrl>,
     /// For the pin of a join token.
     pub(crate) authority_sha256: [u8; 32],
     /// Where gateways join, as `https://host:port`.
     pub(crate) grpc_url: Arc<str>,
+    /// Issuers' keys that are older than that are late.
+    pub(crate) jwks_ttl: Duration,
 }
 
 impl App {

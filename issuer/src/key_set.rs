@@ -14,7 +14,7 @@ use aws_lc_rs::{
     signature::ParsedPublicKey,
 };
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 use std::collections::HashMap;
 use thiserror::Error;
 
@@ -104,7 +104,28 @@ impl KeySet {
         }
     }
 
-    #[expect(clippy::len_without_is_empty, reason = "what has no key is no set")]
+    /// The keys of its document that are used, with what verifying needs of them and nothing else: the same text for the same
+    /// keys, in whatever order they are listed, and parsed it is the same set.
+    ///
+    /// # Errors
+    /// It is not the document that this set was parsed from.
+    pub fn usable(&self, json: &[u8]) -> Result<String, KeySetFault> {
+        const MEMBERS: [&str; 8] = ["alg", "crv", "e", "kid", "kty", "n", "x", "y"];
+        let Document { keys } = serde_json::from_slice(json)?;
+        let is_skipped = |index: usize| self.skipped.iter().any(|skipped| skipped.index == index);
+        let used = keys.iter().enumerate().filter(|(index, _)| !is_skipped(*index));
+        let texts = used.map(|(_, document)| {
+            let members: Map<String, Value> = serde_json::from_str(document.get())?;
+            let kept = MEMBERS.iter().filter_map(|&name| Some((name, members.get(name)?)));
+            let kept = kept.map(|(name, value)| format!("\"{name}\":{value}"));
+            Ok(format!("{{{}}}", kept.collect::<Vec<_>>().join(",")))
+        });
+        let mut texts: Vec<String> = texts.collect::<Result<_, serde_json::Error>>()?;
+        texts.sort_unstable();
+        Ok(format!("{{\"keys\":[{}]}}", texts.join(",")))
+    }
+
+    #[expect(clippy::len_without_is_empty, reason = "without a key it is no set")]
     pub fn len(&self) -> usize {
         self.keys.len()
     }
@@ -165,4 +186,29 @@ fn fingerprint(keys: &[Key]) -> Vec<u8> {
         keys.iter().map(|key| digest(&SHA256, &key.identity()).as_ref().to_vec()).collect();
     identities.sort_unstable();
     digest(&SHA256, &identities.concat()).as_ref().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POINT: &str = r#""kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM""#;
+
+    #[test]
+    fn what_is_passed_on_is_the_same_set_with_nothing_else_in_whatever_order() {
+        let one = format!(r#"{{"kid":"a\"1",{POINT},"use":"sig","x5c":["{}"]}}"#, "A".repeat(9_000));
+        let two = format!(r#"{{{POINT},"kid":"b","alg":"ES256","key_ops":["verify"]}}"#);
+        let skipped = r#"{"kty":"oct","k":"AA","kid":"c"}"#;
+        let listed = |keys: &[&str]| format!(r#"{{"keys":[{}],"more":1}}"#, keys.join(","));
+        let passed_on = |document: &str| {
+            let set = KeySet::parse(document.as_bytes()).unwrap();
+            let text = set.usable(document.as_bytes()).unwrap();
+            assert!(KeySet::parse(text.as_bytes()).unwrap().same_as(&set), "{text}");
+            text
+        };
+        let text = passed_on(&listed(&[&one, skipped, &two]));
+        assert_eq!(text, passed_on(&listed(&[&two, &one])));
+        assert!(text.len() < 500 && !text.contains("oct"), "{text}");
+        assert_ne!(text, passed_on(&listed(&[&one])));
+    }
 }

@@ -39,7 +39,16 @@ impl Default for Pace {
     }
 }
 
+/// Of the time to live: the new set is there before the old one is due.
+const REFRESH_AT: f64 = 0.8;
+
 impl Pace {
+    /// Keys are renewed before they are `ttl` old.
+    #[must_use]
+    pub fn with_ttl(self, ttl: Duration) -> Self {
+        Self { refresh: ttl.mul_f64(REFRESH_AT), ..self }
+    }
+
     /// A fifth more or less, so that many gateways do not ask an issuer that comes back all at once.
     pub fn retry(&self, failures: u32) -> Duration {
         let doubled = self.first_retry.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));

@@ -57,6 +57,11 @@ mod tests {
             assert!(!has_form(&text.as_bytes()[..at]), "cut at {at}");
             assert!(!has_form(format!("{}0{}", &text[..at], &text[at..]).as_bytes()), "longer at {at}");
         }
+        // Whole by their checksum, and not as long as keys are.
+        for (id, secret) in [(15, 43), (17, 43), (16, 42), (16, 44), (0, 43)] {
+            let text = write(&"i".repeat(id), &"s".repeat(secret));
+            assert!(!has_form(text.as_bytes()), "{text}");
+        }
         for other in ["", "atk_", "sk-test-0123456789", "atk_é_", "atk_0123456789abcdef_tooshort"] {
             assert!(!has_form(other.as_bytes()), "{other}");
         }

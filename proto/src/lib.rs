@@ -19,6 +19,7 @@ pub mod enrolment;
 pub mod id;
 pub mod join_token;
 pub mod key_text;
+pub mod question;
 pub mod resources;
 pub mod route;
 pub mod usage;

@@ -20,13 +20,16 @@ use std::{
 pub const FEATURES: [&str; 8] = [
     "tenant",
     "quota_store",
-    "identity_provider.3",
+    "identity_provider.4",
     "api_key.2",
     "model",
     "limit.2",
     "access_rule.2",
     "routes",
 ];
+
+/// What an agent says in Hello that answers questions. No revision needs it.
+pub const EXPLAINS: &str = "explain";
 
 /// Which resource it is. A tenant's own is `tenant/id`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -186,7 +186,7 @@ async fn a_refusal_is_explained_by_its_request_id() {
     assert!(explained.contains("somebody-else") && explained.contains("aud"), "{explained}");
     let unknown = gateway.command(&["explain", "no-such-id"]);
     assert!(!unknown.status.success());
-    assert!(String::from_utf8_lossy(&unknown.stderr).contains("no-such-id"));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("no refusal with this id"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

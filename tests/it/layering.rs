@@ -56,6 +56,7 @@ const ORDER: &[&str] = &[
     "connection",
     "core",
     "admin",
+    "explain",
     "managed",
     "start",
     // Not in the program.
@@ -69,9 +70,11 @@ const CONTROL_PLANE_ORDER: &[&str] = &[
     "seal",
     "db",
     "authority",
+    "questions",
     "ops",
     "bundle",
     "changes",
+    "issuer_keys",
     "grpc",
     "state",
     "auth",
@@ -87,6 +90,7 @@ const CONTROL_PLANE_ORDER: &[&str] = &[
 const MEANT: &[(&str, &str, &str)] = &[
     ("cli", "source", "the command line runs the program"),
     ("cli", "settings", "the command line runs the program"),
+    ("cli", "explain", "the command line asks the program that runs"),
     ("cli", "start", "the command line runs the program"),
     ("cli", "telemetry", "the command line runs the program"),
     ("admit", "meter", "a ticket keeps the meter's last reading"),

@@ -25,8 +25,12 @@ pub struct ControlPlane {
     /// Where gateways reach it.
     pub agents_port: u16,
     folder: tempfile::TempDir,
+    settings: Vec<(String, String)>,
     child: Option<Child>,
 }
+
+/// Another one on the same database; killed when it is dropped.
+pub struct Beside(Child);
 
 impl ControlPlane {
     /// With an empty database. `None`, said loudly, where there is no Postgres.
@@ -34,8 +38,17 @@ impl ControlPlane {
         Some(Self::on(POSTGRES.as_ref()?).await)
     }
 
+    /// The same, with settings of its own.
+    pub async fn start_with(settings: &[(&str, &str)]) -> Option<Self> {
+        Some(Self::on_with(POSTGRES.as_ref()?, settings).await)
+    }
+
     /// On a database of this server.
     pub async fn on(postgres: &Postgres) -> Self {
+        Self::on_with(postgres, &[]).await
+    }
+
+    async fn on_with(postgres: &Postgres, settings: &[(&str, &str)]) -> Self {
         let database = postgres.database();
         let migrated = command(&database)
             .arg("migrate")
@@ -44,7 +57,10 @@ impl ControlPlane {
             .expect("the control plane runs");
         assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut plane = Self { database, port: free_port(), agents_port: free_port(), folder, child: None };
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings = settings.collect();
+        let (port, agents_port) = (free_port(), free_port());
+        let mut plane = Self { database, port, agents_port, folder, settings, child: None };
         plane.run().await;
         plane
     }
@@ -61,6 +77,7 @@ impl ControlPlane {
             .env("ATTACH_OPERATOR_TOKEN_FILE", self.token_file())
             .env("ATTACH_GRPC_LISTEN", format!("127.0.0.1:{}", self.agents_port))
             .env("ATTACH_SEAL_KEY_FILE", self.seal_keys())
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a handle"))
@@ -75,6 +92,23 @@ impl ControlPlane {
             (ready.status == 200).then_some(())
         })
         .await;
+    }
+
+    /// Another one on the same database, with the same settings and ports of its own.
+    pub async fn beside(&self) -> Beside {
+        let port = free_port();
+        let mut command = command(&self.database);
+        command.arg("serve").env("ATTACH_LISTEN", format!("127.0.0.1:{port}"));
+        command.env("ATTACH_GRPC_LISTEN", "127.0.0.1:0").env("ATTACH_SEAL_KEY_FILE", self.seal_keys());
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let beside = Beside(child.expect("the control plane runs"));
+        eventually("the other control plane listens", START, async || {
+            let ready = Client::new(port).try_send(Method::GET, "/readyz", "").await.ok()?;
+            (ready.status == 200).then_some(())
+        })
+        .await;
+        beside
     }
 
     /// Another one on the same database, for starts that must fail, with settings of its own: exit code and standard error.
@@ -94,19 +128,6 @@ impl ControlPlane {
     pub fn operator_token(&self) -> String {
         let token = std::fs::read_to_string(self.token_file()).expect("its first start made one");
         token.trim().to_owned()
-    }
-
-    /// The console, as somebody sees it who has signed in with a link of the operator's.
-    pub async fn console(&self) -> Client {
-        let made = command(&self.database).arg("sign-in-link").output().expect("the control plane runs");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let address = String::from_utf8_lossy(&made.stdout);
-        let link = address.trim().rsplit('/').next().expect("an address");
-        let form = Client::new(self.port).with_header("content-type", "application/x-www-form-urlencoded");
-        let answer = form.post_raw("/sign-in", format!("link={link}")).await;
-        let cookie = answer.header("set-cookie").and_then(|cookie| cookie.split(';').next());
-        let cookie = cookie.unwrap_or_else(|| panic!("no session: {} {}", answer.status, answer.text()));
-        Client::new(self.port).with_header("cookie", cookie)
     }
 
     /// A call that must succeed: its answer.
@@ -139,6 +160,22 @@ impl ControlPlane {
         line.trim().strip_prefix("attach-gateway join ").expect("the line to paste").to_owned()
     }
 
+    /// The console, as somebody sees it who has signed in with a link of the operator's.
+    pub async fn console(&self) -> Client {
+        let made = command(&self.database)
+            .arg("sign-in-link")
+            .env("ATTACH_PUBLIC_URL", format!("http://127.0.0.1:{}", self.port))
+            .output()
+            .expect("the control plane runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let line = String::from_utf8_lossy(&made.stdout).trim().to_owned();
+        let (_, link) = line.rsplit_once("/sign-in/").expect("a link");
+        let client = Client::new(self.port).with_header("content-type", "application/x-www-form-urlencoded");
+        let answer = client.post_raw("/sign-in", format!("link={link}")).await;
+        let cookie = answer.header("set-cookie").expect("the link signs in");
+        client.with_header("cookie", cookie.split(';').next().unwrap_or_default())
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("control-plane.log")).unwrap_or_default()
     }
@@ -158,6 +195,13 @@ impl Drop for ControlPlane {
         if std::thread::panicking() {
             eprintln!("--- log of the control plane ---\n{}", self.log());
         }
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

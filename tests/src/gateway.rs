@@ -8,6 +8,7 @@ use nix::{
 use serde_json::Value;
 use std::{
     fs::File,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::Arc,
@@ -251,6 +252,17 @@ impl Gateway {
         let mut command = self.setup.command();
         command.args(arguments).arg("--state").arg(self.setup.state());
         command.output().expect("the binary runs")
+    }
+
+    /// As well, with this on its standard input.
+    pub fn command_with(&self, arguments: &[&str], input: &str) -> std::process::Output {
+        let mut command = self.setup.command();
+        command.args(arguments).arg("--state").arg(self.setup.state());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        // A command that ends before it has read all may well be what is tested.
+        let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+        child.wait_with_output().expect("our own child")
     }
 
     /// The recorded events, oldest first.

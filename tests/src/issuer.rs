@@ -33,7 +33,8 @@ pub struct Issuer {
 struct Shared {
     /// What the metadata says; the same as in the tokens, unless a test wants otherwise.
     issuer: Mutex<String>,
-    jwks: Mutex<Value>,
+    /// The body that its key set has.
+    jwks: Mutex<String>,
     /// Where the metadata says that they are.
     jwks_uri: Mutex<String>,
     fetches: AtomicUsize,
@@ -54,11 +55,12 @@ fn base64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn jwk() -> Value {
+/// The one key by any name.
+fn jwk(kid: &str) -> Value {
     let public = key().public_key();
     let modulus = public.modulus().big_endian_without_leading_zero();
     let exponent = public.exponent().big_endian_without_leading_zero();
-    json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": KID, "n": base64(modulus), "e": base64(exponent)})
+    json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid, "n": base64(modulus), "e": base64(exponent)})
 }
 
 pub fn now() -> u64 {
@@ -77,7 +79,7 @@ impl Issuer {
         let port = listener.local_addr().expect("bound").port();
         let shared = Arc::new(Shared {
             issuer: Mutex::new(format!("http://127.0.0.1:{port}")),
-            jwks: Mutex::new(json!({"keys": [jwk()]})),
+            jwks: Mutex::new(json!({"keys": [jwk(KID)]}).to_string()),
             jwks_uri: Mutex::new(format!("http://127.0.0.1:{port}/jwks")),
             fetches: AtomicUsize::new(0),
             key_fetches: Mutex::default(),
@@ -126,7 +128,18 @@ impl Issuer {
 
     /// From now on its keys are these and no others.
     pub fn publish(&self, keys: &[&Signer]) {
-        *self.shared.jwks.lock().expect("not poisoned") = key_set(keys);
+        self.answer_keys(key_set(keys).to_string());
+    }
+
+    /// From now on its key set has its one key by each of these names, and no others.
+    pub fn publish_as(&self, kids: &[&str]) {
+        let keys: Vec<_> = kids.iter().map(|kid| jwk(kid)).collect();
+        self.answer_keys(json!({ "keys": keys }).to_string());
+    }
+
+    /// From now on this is what it has for a key set.
+    pub fn answer_keys(&self, body: impl Into<String>) {
+        *self.shared.jwks.lock().expect("not poisoned") = body.into();
     }
 
     /// Its keys are on another server.
@@ -142,6 +155,11 @@ impl Issuer {
     /// A good token for this user.
     pub fn token(&self, subject: &str) -> String {
         self.token_with(subject, &json!({}))
+    }
+
+    /// A good token that names its key so.
+    pub fn token_as(&self, kid: &str, subject: &str) -> String {
+        sign(&json!({"alg": "RS256", "typ": "at+jwt", "kid": kid}), &self.claims(subject, &json!({})))
     }
 
     /// With these claims on top; `null` takes one away.
@@ -195,15 +213,18 @@ impl Shared {
         }
         let json = match path {
             _ if *self.is_broken.lock().expect("not poisoned") => None,
-            "/.well-known/openid-configuration" => Some(json!({
-                "issuer": *self.issuer.lock().expect("not poisoned"),
-                "jwks_uri": *self.jwks_uri.lock().expect("not poisoned"),
-            })),
+            "/.well-known/openid-configuration" => {
+                let metadata = json!({
+                    "issuer": *self.issuer.lock().expect("not poisoned"),
+                    "jwks_uri": *self.jwks_uri.lock().expect("not poisoned"),
+                });
+                Some(metadata.to_string())
+            }
             "/jwks" => Some(self.jwks.lock().expect("not poisoned").clone()),
             _ => None,
         };
         let status = if json.is_some() { 200 } else { 500 };
-        let body = json.map_or_else(String::new, |json| json.to_string());
+        let body = json.unwrap_or_default();
         Response::builder().status(status).body(Full::new(body.into())).expect("a valid response")
     }
 }

@@ -13,6 +13,7 @@
     reason = "a harness fails the test by panicking, and says aloud what it skips"
 )]
 
+pub mod checks;
 pub mod client;
 pub mod control_plane;
 pub mod disk;

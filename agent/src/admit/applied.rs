@@ -1,7 +1,10 @@
 //! Which limits hold for a request, and which counter of each is its own.
 
 use super::store::Applied;
-use crate::authorize::{Grant, matches_any};
+use crate::{
+    authorize::{Grant, matches_any},
+    identify::Principal,
+};
 use attach_proto::{
     bundle::{Counter, Limit},
     id::ModelName,
@@ -19,10 +22,7 @@ pub(super) fn applied(grant: &Grant) -> Vec<Applied> {
                 let is_it = |name: &ModelName| name.canonical() == model.canonical.as_str();
                 scope.models.iter().any(is_it)
             });
-        let principal = grant.principal();
-        let is_of_key =
-            scope.keys.is_empty() || principal.key.as_ref().is_some_and(|key| scope.keys.contains(key));
-        covers_model && is_of_key && matches_any(&scope.principals, &scope.groups, principal)
+        covers_model && is_about(limit, grant.principal())
     };
     let limits = grant.snapshot().limits(&grant.principal().tenant).filter(holds);
     limits
@@ -34,6 +34,14 @@ pub(super) fn applied(grant: &Grant) -> Vec<Applied> {
             amount: limit.amount,
         })
         .collect()
+}
+
+/// Whether it can hold for what this caller asks, of one model or another.
+pub(crate) fn is_about(limit: &Limit, principal: &Principal) -> bool {
+    let scope = &limit.scope;
+    let is_of_key =
+        scope.keys.is_empty() || principal.key.as_ref().is_some_and(|key| scope.keys.contains(key));
+    is_of_key && matches_any(&scope.principals, &scope.groups, principal)
 }
 
 /// Unique within the tenant. The parts are divided by a character that none of them can contain: ids and model names

@@ -28,6 +28,7 @@ pub(crate) use ticket::{Durable, Hold, Settled, Ticket};
 
 use crate::{authorize::Grant, clock::Clock, snapshot::Snapshot};
 use applied::applied;
+pub(crate) use applied::is_about;
 use attach_proto::{
     bundle::{QuotaOutage, QuotaStoreKind},
     id::{AgentId, PoolId, QuotaStoreId, TenantId},

@@ -150,6 +150,22 @@ pub(crate) fn visible_models<'a>(
     })
 }
 
+/// Whether a caller has a permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    ForAllModels,
+    ForSomeModels,
+    NotAtAll,
+}
+
+pub(crate) fn reach(principal: &Principal, permission: Permission, snapshot: &Snapshot) -> Reach {
+    match verdict(principal, permission, None, snapshot) {
+        Verdict::Granted => Reach::ForAllModels,
+        Verdict::ModelMissing => Reach::ForSomeModels,
+        Verdict::PermissionMissing => Reach::NotAtAll,
+    }
+}
+
 fn resolve(asked: &ModelName, principal: &Principal, snapshot: &Snapshot) -> Result<GrantedModel, Forbidden> {
     let unknown = || Forbidden::UnknownModel(asked.to_string());
     if snapshot.bundle().models.is_empty() {

@@ -103,14 +103,14 @@ pub(crate) enum Command {
     },
     /// Make a key whose DID calls the gateway, and tokens that prove it
     Did(did::DidArgs),
-    /// Say why a request was refused
-    Explain {
-        /// From the X-Request-Id header of the answer, or from the access log
-        request_id: String,
-        /// Folder with the gateway's state
-        #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE)]
-        state: PathBuf,
-    },
+    /// Say why a request was refused, or how a token or key fares: each check, the reason, and what to change
+    ///
+    /// A credential is checked by the gateway that runs on the state folder, with the keys that it holds, as a request's
+    /// would be; nothing is used up, kept or logged by that, and no part of a secret is printed:
+    ///
+    ///   attach-gateway token | attach-gateway explain -
+    #[command(verbatim_doc_comment)]
+    Explain(explain::ExplainArgs),
 }
 
 /// Each takes some 20 KiB while it is idle, and two file descriptors: a third of a gigabyte in all.
@@ -210,7 +210,7 @@ pub(crate) fn run() -> ExitCode {
         Some(Command::Usage(args)) => usage::run(args, Clock::System.now(), &mut out).map_err(Into::into),
         Some(Command::Check { file }) => check::run(file, &mut out),
         Some(Command::Did(args)) => did::run(args, &mut out),
-        Some(Command::Explain { request_id, state }) => explain::run(state, request_id, &mut out),
+        Some(Command::Explain(args)) => explain::run(args, &mut out),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -34,7 +34,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 const MAX_RESENT_BYTES: u64 = 8 << 20;
 
 /// The program's own idea of a credential; and what a browser said of its page, which was looked at here.
-const NOT_FOR_THE_GATEWAY: [HeaderName; 7] = [
+static NOT_FOR_THE_GATEWAY: [HeaderName; 7] = [
     header::HOST,
     header::AUTHORIZATION,
     header::COOKIE,

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 
 /// Never reach the engine: credentials; what would make Ollama refuse (a foreign Origin or Host) or believe a
 /// client address; what frames the body, which is ours; what would make the answer unreadable to the meter.
-const NOT_FOR_THE_ENGINE: [HeaderName; 15] = [
+static NOT_FOR_THE_ENGINE: [HeaderName; 15] = [
     HeaderName::from_static("dpop"),
     header::AUTHORIZATION,
     HeaderName::from_static("x-api-key"),
@@ -48,7 +48,7 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// The gateway says these itself, or leaves them out.
-const OURS: [HeaderName; 5] = [
+static OURS: [HeaderName; 5] = [
     header::CONTENT_LENGTH,
     X_REQUEST_ID,
     HeaderName::from_static("x-llm-model"),

@@ -180,13 +180,12 @@ pub(super) fn header_line(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     if memchr2(b'\r', 0, line).is_some() {
         return Err(Fault::LineEnd);
     }
-    let colon = memchr(b':', line).ok_or(Fault::Header)?;
-    let (name, value) = line.split_at(colon);
     // No name has white space: neither a folded line nor one before its colon passes.
-    if name.is_empty() || !name.iter().all(|&byte| is_token(byte)) {
-        return Err(Fault::Header);
+    let name_end = line.iter().position(|&byte| !is_token(byte)).ok_or(Fault::Header)?;
+    match line.split_at(name_end) {
+        (name @ [_, ..], [b':', value @ ..]) => Ok((name, trim(value))),
+        _ => Err(Fault::Header),
     }
-    Ok((name, trim(value.get(1..).unwrap_or_default())))
 }
 
 /// RFC 9110 section 5.6.2.

@@ -1,12 +1,11 @@
 //! What is known of one issuer: read by all cores without a lock, renewed by one task (`renew`).
 
-use super::{demand_budget::DemandBudget, did::DocumentFault, excerpt::Excerpt, key_set::KeySet, pace::Pace};
+use super::{
+    demand_budget::DemandBudget, did::DocumentFault, excerpt::Excerpt, key_set::KeySet, pace::Pace,
+    source::Source,
+};
 use arc_swap::ArcSwap;
 use attach_issuer::ask::AskFault;
-use attach_proto::{
-    bundle::IdentityProvider,
-    did::{Did, Method},
-};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
@@ -16,16 +15,6 @@ use tokio::{
     time::{Instant, timeout},
 };
 use url::Url;
-
-/// Where keys come from. Providers of different tenants that name the same source share its keys.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Source {
-    /// As configured.
-    pub(super) issuer: String,
-    pub(super) jwks_url: Option<Url>,
-    /// The keys themselves, which nobody is asked for then.
-    pub(super) jwks: Option<Arc<str>>,
-}
 
 #[derive(Debug)]
 pub(super) struct IssuerKeys {
@@ -80,6 +69,14 @@ pub(super) struct Fetched {
 pub(crate) enum RenewFault {
     #[error("the first fetch has not ended yet")]
     NotYetFetched,
+    #[error("the control plane, which fetches its keys, has none that it could go by")]
+    NotSent,
+    #[error("the control plane, which fetches its keys, is away")]
+    ControlPlaneAway,
+    #[error("the control plane, which fetches its keys, did not answer within {0:?}")]
+    ControlPlaneSilent(Duration),
+    #[error("the control plane could not fetch its keys: {0}")]
+    ControlPlane(Excerpt),
     #[error(transparent)]
     Ask(#[from] AskFault),
     #[error("the document at {address}: {fault}")]
@@ -106,31 +103,10 @@ struct Gate {
     last_demand: Option<Instant>,
     /// Whether other keys came since.
     has_changed: bool,
-}
-
-impl Source {
-    /// `None` for a DID that has no document.
-    pub(super) fn of_did(did: &Did) -> Option<Self> {
-        match did.method() {
-            Method::Web(document) => {
-                Some(Self { issuer: did.as_str().to_owned(), jwks_url: Some(document.clone()), jwks: None })
-            }
-            Method::Key(_) | Method::Pkh(_) => None,
-        }
-    }
-
-    /// Whether its keys stand in a DID document, and not in a key set.
-    pub(super) fn is_did(&self) -> bool {
-        self.issuer.starts_with("did:")
-    }
-
-    pub(super) fn of(provider: &IdentityProvider) -> Self {
-        Self {
-            issuer: provider.issuer.clone(),
-            jwks_url: provider.jwks_url.clone(),
-            jwks: provider.jwks.clone(),
-        }
-    }
+    /// What the control plane sent last; `None` when that was nothing.
+    received: Option<Arc<str>>,
+    /// The highest so far: one that is gone does not come back.
+    generation: u64,
 }
 
 impl Held {
@@ -147,38 +123,76 @@ impl IssuerKeys {
     /// Starts with what an earlier process left, if anything. The first attempt counts as under way already, so
     /// that requests wait for it.
     pub(super) fn new(source: Source, held: Option<Held>, pace: Pace, budget: Arc<DemandBudget>) -> Self {
-        let failure = Some(Arc::new(RenewFault::NotYetFetched));
-        let attempts = Attempts::default();
-        let state = State { held: held.map(Arc::new), failure, next_attempt: Instant::now(), attempts };
+        Self::begin(source, held, Some(RenewFault::NotYetFetched), pace, budget)
+    }
+
+    /// With keys that came with the bundle: nothing is ever fetched, and what is not among them does not exist.
+    pub(super) fn given(source: Source, keys: KeySet, pace: Pace, budget: Arc<DemandBudget>) -> Self {
+        let held = Held { issuer: source.issuer.clone(), keys, fetched: None, generation: 1 };
+        let given = Self::begin(source, Some(held), None, pace, budget);
+        given.gate.lock().in_flight = false;
+        given
+    }
+
+    /// With keys that the control plane sends; none yet.
+    pub(super) fn pushed(source: Source, pace: Pace, budget: Arc<DemandBudget>) -> Self {
+        let pushed = Self::begin(source, None, Some(RenewFault::NotSent), pace, budget);
+        pushed.gate.lock().in_flight = false;
+        pushed
+    }
+
+    fn begin(
+        source: Source,
+        held: Option<Held>,
+        failure: Option<RenewFault>,
+        pace: Pace,
+        budget: Arc<DemandBudget>,
+    ) -> Self {
+        let state = State {
+            held: held.map(Arc::new),
+            failure: failure.map(Arc::new),
+            next_attempt: Instant::now(),
+            attempts: Attempts::default(),
+        };
+        let gate =
+            Gate { in_flight: true, last_demand: None, has_changed: false, received: None, generation: 0 };
         Self {
             source,
             pace,
             state: ArcSwap::from_pointee(state),
-            gate: Mutex::new(Gate { in_flight: true, last_demand: None, has_changed: false }),
+            gate: Mutex::new(gate),
             budget,
             demand: Notify::new(),
             finished: watch::Sender::new(0),
         }
     }
 
-    /// With keys that came with the bundle: nothing is ever fetched, and what is not among them does not exist.
-    pub(super) fn given(source: Source, keys: KeySet, pace: Pace, budget: Arc<DemandBudget>) -> Self {
-        let held = Held { issuer: source.issuer.clone(), keys, fetched: None, generation: 1 };
-        let state = State {
-            held: Some(Arc::new(held)),
-            failure: None,
-            next_attempt: Instant::now(),
-            attempts: Attempts::default(),
-        };
-        Self {
-            source,
-            pace,
-            state: ArcSwap::from_pointee(state),
-            gate: Mutex::new(Gate { in_flight: false, last_demand: None, has_changed: false }),
-            budget,
-            demand: Notify::new(),
-            finished: watch::Sender::new(0),
+    /// Takes what the control plane sent with its bundle, whose keys were checked; whoever waits for a key looks again.
+    pub(super) fn receive(&self, jwks: Option<&Arc<str>>) {
+        let mut gate = self.gate.lock();
+        if gate.received.as_ref() == jwks {
+            return;
         }
+        gate.received = jwks.cloned();
+        let keys = jwks.and_then(|jwks| KeySet::parse(jwks.as_bytes()).ok());
+        let before = self.state();
+        let state = match (keys, &before.held) {
+            (Some(keys), Some(held)) if held.keys.same_as(&keys) => return,
+            (Some(keys), _) => {
+                gate.generation += 1;
+                gate.has_changed = true;
+                let issuer = self.source.issuer.clone();
+                let held = Held { issuer, keys, fetched: None, generation: gate.generation };
+                State { held: Some(Arc::new(held)), failure: None, ..State::clone(&before) }
+            }
+            (None, _) => {
+                let failure = Some(Arc::new(RenewFault::NotSent));
+                State { held: None, failure, ..State::clone(&before) }
+            }
+        };
+        self.state.store(Arc::new(state));
+        drop(gate);
+        self.finished.send_modify(|attempts| *attempts += 1);
     }
 
     pub(super) fn state(&self) -> Arc<State> {
@@ -220,6 +234,30 @@ impl IssuerKeys {
         self.gate.lock().in_flight = true;
     }
 
+    /// An attempt that nobody wished, in the place of one that somebody could.
+    pub(super) fn begin_demand(&self) {
+        let mut gate = self.gate.lock();
+        gate.in_flight = true;
+        gate.last_demand = Some(Instant::now());
+    }
+
+    /// The control plane has answered, or has not. What it sent meanwhile is held already.
+    pub(super) fn end_question(&self, failure: Option<RenewFault>, next_attempt: Instant) {
+        let mut gate = self.gate.lock();
+        let before = self.state();
+        let Attempts { good, failed } = before.attempts;
+        let attempts = match failure {
+            None => Attempts { good: good + 1, failed },
+            Some(_) => Attempts { good, failed: failed + 1 },
+        };
+        // Without keys the answer alone is no reason to say that the token's does not exist.
+        let failure = failure.or_else(|| before.held.is_none().then_some(RenewFault::NotSent)).map(Arc::new);
+        self.state.store(Arc::new(State { held: before.held.clone(), failure, next_attempt, attempts }));
+        gate.in_flight = false;
+        drop(gate);
+        self.finished.send_modify(|attempts| *attempts += 1);
+    }
+
     pub(super) fn end_attempt(&self, state: State) {
         let generation = |state: &State| state.held.as_ref().map(|held| held.generation);
         let has_changed = generation(&state) != generation(&self.state.load());
@@ -249,7 +287,9 @@ impl IssuerKeys {
         if !self.budget.take(now) {
             return Renewal::OverBudget;
         }
-        *gate = Gate { in_flight: true, last_demand: Some(now), has_changed: false };
+        gate.in_flight = true;
+        gate.last_demand = Some(now);
+        gate.has_changed = false;
         self.demand.notify_one();
         Renewal::Attempted
     }

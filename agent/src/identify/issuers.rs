@@ -2,11 +2,13 @@
 
 use super::{
     demand_budget::DemandBudget,
-    issuer_keys::{Attempts, IssuerKeys, RenewFault, Source},
+    issuer_keys::{Attempts, IssuerKeys, RenewFault},
     key_file::KeyFile,
     key_set::KeySet,
     pace::Pace,
+    pushed::{Asker, KeyLine},
     renew::Renewer,
+    source::Source,
 };
 use crate::{clock::Clock, fetch::Fetcher, snapshot::Snapshot};
 use arc_swap::ArcSwap;
@@ -22,9 +24,6 @@ use std::{
 use tokio::{runtime::Handle, task::AbortHandle};
 use url::Url;
 
-/// Of the time to live: the new set is there before the old one is due.
-const REFRESH_AT: f64 = 0.8;
-
 /// Shared by all cores.
 pub(crate) struct Issuers {
     running: ArcSwap<HashMap<String, Vec<Arc<Running>>>>,
@@ -36,6 +35,7 @@ pub(crate) struct Issuers {
     fetcher: Fetcher,
     pace: Pace,
     budget: Arc<DemandBudget>,
+    line: Arc<KeyLine>,
 }
 
 /// What an operator is shown of an issuer.
@@ -43,7 +43,7 @@ pub(crate) struct Issuers {
 pub(crate) struct IssuerStatus {
     /// As configured.
     pub(crate) issuer: String,
-    /// Where its keys come from, when that is not its metadata: an address, or `bundle`.
+    /// Where its keys come from, when that is not its metadata: an address, `bundle`, or `control plane`.
     pub(crate) source: Option<String>,
     /// What tokens must have as `iss`; `None` until the issuer was heard once.
     pub(crate) effective_issuer: Option<String>,
@@ -97,13 +97,19 @@ impl Issuers {
             fetcher,
             pace,
             budget: Arc::new(DemandBudget::new(pace.demands_per_second)),
+            line: Arc::default(),
         }
     }
 
     /// Keys are renewed before they are `ttl` old. To be said before the first bundle is applied.
     pub(crate) fn with_ttl(mut self, ttl: Duration) -> Self {
-        self.pace.refresh = ttl.mul_f64(REFRESH_AT);
+        self.pace = self.pace.with_ttl(ttl);
         self
+    }
+
+    /// Where the control plane is asked for keys that it fetches.
+    pub(crate) fn line(&self) -> Arc<KeyLine> {
+        Arc::clone(&self.line)
     }
 
     /// Starts with the issuers that are new in a bundle, stops with those that are gone, leaves the others alone.
@@ -116,6 +122,9 @@ impl Issuers {
             if find(&running, provider).is_none() {
                 let one =
                     find(&before, provider).cloned().unwrap_or_else(|| self.start(Source::of(provider)));
+                if one.keys.source.is_pushed() {
+                    one.keys.receive(provider.jwks.as_ref());
+                }
                 running.entry(provider.issuer.clone()).or_default().push(one);
             }
         }
@@ -161,6 +170,11 @@ impl Issuers {
             let keys = Arc::new(IssuerKeys::given(source, keys, self.pace, Arc::clone(&self.budget)));
             return Arc::new(Running { keys, task: None });
         }
+        if source.is_pushed() {
+            let keys = Arc::new(IssuerKeys::pushed(source, self.pace, Arc::clone(&self.budget)));
+            let asker = Asker { keys: Arc::clone(&keys), line: Arc::clone(&self.line) };
+            return Arc::new(Running { keys, task: Some(self.control.spawn(asker.run()).abort_handle()) });
+        }
         let file = Arc::new(KeyFile::new(&self.directory, &source));
         let keys = Arc::new(IssuerKeys::new(source, file.load(), self.pace, Arc::clone(&self.budget)));
         let renewer = Renewer {
@@ -177,7 +191,11 @@ fn find<'a>(
     running: &'a HashMap<String, Vec<Arc<Running>>>,
     provider: &IdentityProvider,
 ) -> Option<&'a Arc<Running>> {
-    let is_same = |source: &Source| source.jwks_url == provider.jwks_url && source.jwks == provider.jwks;
+    let is_same = |source: &Source| {
+        source.jwks_url == provider.jwks_url
+            && source.key_source == provider.key_source
+            && (source.is_pushed() || source.jwks == provider.jwks)
+    };
     running.get(&provider.issuer)?.iter().find(|one| is_same(&one.keys.source))
 }
 
@@ -198,6 +216,7 @@ fn status(keys: &IssuerKeys, now: Timestamp) -> IssuerStatus {
     IssuerStatus {
         issuer: keys.source.issuer.clone(),
         source: match (&keys.source.jwks, &keys.source.jwks_url) {
+            _ if keys.source.is_pushed() => Some("control plane".to_owned()),
             (Some(_), _) => Some("bundle".to_owned()),
             (None, address) => address.as_ref().map(Url::to_string),
         },

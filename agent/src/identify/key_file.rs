@@ -1,10 +1,12 @@
 //! The last good keys of an issuer on disk, so that a start does not need the issuer.
 
 use super::{
-    issuer_keys::{Fetched, Held, Source},
+    issuer_keys::{Fetched, Held},
     key_set::KeySet,
+    source::Source,
 };
 use crate::whole_file;
+use attach_proto::bundle::KeySource;
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -66,7 +68,7 @@ impl KeyFile {
     fn held(&self, document: Document) -> Option<Held> {
         let Document { issuer, jwks_url, effective_issuer, jwks_uri, fetched_at, jwks } = document;
         let jwks_url = jwks_url.map(|url| url.parse()).transpose().ok()?;
-        let source = Source { issuer, jwks_url, jwks: None };
+        let source = Source { issuer, jwks_url, jwks: None, key_source: KeySource::Gateway };
         let same_source = source == self.source;
         let fetched = Some(Fetched { from: jwks_uri.parse().ok()?, at: fetched_at });
         let keys = KeySet::parse(jwks.as_bytes()).ok()?;

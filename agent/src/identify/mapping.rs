@@ -136,3 +136,38 @@ fn forwarded(claims: &Claims, mapping: &ClaimMapping) -> Option<String> {
     }
     Some(encoded)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Of each product: what shows a client that acts for itself, and its twins with one thing less or other.
+    #[test]
+    fn a_client_that_acts_for_itself_is_told_from_a_person_by_all_that_shows_it_together() {
+        let google = "https://accounts.google.com";
+        let robot = "ci@acme.iam.gserviceaccount.com";
+        for (issuer, claims, is_client) in [
+            ("https://a.test", json!({"sub": "app", "client_id": "app"}), true),
+            ("https://a.test", json!({"sub": "ada", "client_id": "app"}), false),
+            ("https://a.test", json!({"azp": "svc", "preferred_username": "service-account-svc"}), true),
+            ("https://a.test", json!({"azp": "web", "preferred_username": "service-account-svc"}), false),
+            ("https://a.test", json!({"gty": "client-credentials"}), true),
+            ("https://a.test", json!({"gty": "password"}), false),
+            ("https://a.test", json!({"idtyp": "app"}), true),
+            ("https://a.test", json!({"idtyp": "user"}), false),
+            ("https://a.test", json!({"sub": "o", "oid": "o", "tid": "t"}), true),
+            ("https://a.test", json!({"sub": "o", "oid": "o", "tid": "t", "scp": "chat"}), false),
+            ("https://a.test", json!({"sub": "o", "oid": "o"}), false),
+            ("https://a.test", json!({"sub": "s", "oid": "o", "tid": "t"}), false),
+            ("https://a.test", json!({"tid": "t"}), false),
+            (google, json!({"sub": "1", "email": robot}), true),
+            (google, json!({"sub": "1", "email": "ada@acme.com"}), false),
+            ("https://a.test", json!({"sub": "1", "email": robot}), false),
+        ] {
+            let read = Claims::parse(claims.to_string().as_bytes()).unwrap();
+            let expected = if is_client { PrincipalKind::Service } else { PrincipalKind::User };
+            assert_eq!(kind(&read, issuer), expected, "{issuer} {claims}");
+        }
+    }
+}

@@ -35,6 +35,24 @@ pub(super) fn provider<'a>(
     }
 }
 
+/// The only one that tokens of this issuer can be meant for; `None` when there are several.
+pub(super) fn only_provider<'a>(
+    of_issuer: &'a OfIssuer,
+    snapshot: &'a Snapshot,
+) -> Option<&'a IdentityProvider> {
+    let mut indexes =
+        of_issuer.by_audience().flat_map(|(_, by_audience)| by_audience.values()).flat_map(|meant| {
+            let (one, several) = match meant {
+                Meant::One(index) => (Some(index), None),
+                Meant::ByOrganisation { organisations, .. } => (None, Some(organisations.values())),
+            };
+            one.into_iter().chain(several.into_iter().flatten())
+        });
+    let first = indexes.next()?;
+    let provider = indexes.all(|other| other == first).then_some(*first)?;
+    snapshot.bundle().identity_providers.get(provider)
+}
+
 /// `None` when absent, empty, or anything but a string or a list of strings: an empty list is no permission
 /// (Hydra sends one unless asked for more).
 fn audiences<'a>(claims: &'a Claims, claim: &attach_proto::bundle::ClaimPath) -> Option<Vec<&'a str>> {

@@ -3,14 +3,20 @@
 //! A credential is an API key of the bundle, or a proof of a DID (`did`), or else a signed token of one of its issuers. The
 //! holder of a key that may act for others can name one of them; that is the one thing which a header decides. Of a token
 //! nothing is believed until its signature is verified with a key that its issuer publishes (`verify`); the keys are
-//! fetched beside the requests (`renew`) and outlive their issuer's absence.
+//! fetched beside the requests (`renew`), or by the control plane (`pushed`), and outlive their issuer's absence.
+//!
+//! The order of the checks is that of the code (`prove`). A `witness` hears how each went, so that who asks why somebody is
+//! refused (`explain`) goes the way of a request.
 
+mod advice;
 mod cache;
+mod check;
 mod claims;
 mod credential;
 mod demand_budget;
 mod demands;
 mod did;
+mod explain;
 mod fault;
 mod holder;
 mod issuer_keys;
@@ -25,31 +31,35 @@ mod principal;
 mod proof;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
+mod prove;
+mod pushed;
 mod renew;
+mod source;
 #[cfg(test)]
 mod tests;
 mod token;
 mod used;
 mod verify;
+mod witness;
 
 pub(crate) use attach_issuer::key_set::check_key_sets;
+pub(crate) use explain::{Explained, Outcome, Row, explain};
 pub(crate) use fault::IdentityFault;
 pub(crate) use issuers::{IssuerStatus, Issuers};
 pub(crate) use principal::{KeyBounds, Principal};
+pub(crate) use pushed::{Answer as KeyAnswer, Question as KeyQuestion};
 pub(crate) use used::UsedProofs;
 
 use crate::{clock::Clock, snapshot::Snapshot};
 use attach_issuer::{excerpt, json, key, key_set, pace};
-use attach_proto::key_text;
 use aws_lc_rs::digest::{SHA256, digest};
 use cache::{Entry, VerifiedCallers};
 use credential::{Credential, Scheme, credential};
-use did::Proven;
-use holder::holder;
 use http::request::Parts;
 use named_user::NamedUser;
+use prove::{Evidence, Proved, check_key_form, prove};
 use std::{cell::RefCell, rc::Rc, sync::Arc};
-use verify::{Verified, verify};
+use witness::FirstFailure;
 
 /// One for each core.
 pub(crate) struct Identifier {
@@ -84,7 +94,7 @@ impl Identifier {
     ) -> Result<Rc<Principal>, IdentityFault> {
         let credential = credential(&head.headers)?;
         let holder = self.holder(&credential, snapshot).await?;
-        possession::check(&holder, &credential, head, self.ends_tls, &self.used, self.clock.now())?;
+        possession::check(&holder, &credential, head, self.ends_tls, &self.used, &self.clock)?;
         if !holder.bounds.as_ref().is_some_and(|bounds| bounds.act_as) {
             return Ok(holder);
         }
@@ -101,9 +111,7 @@ impl Identifier {
         snapshot: &Snapshot,
     ) -> Result<Rc<Principal>, IdentityFault> {
         let Credential { bytes, scheme } = credential;
-        if key_text::claims_to_be_key(bytes) && !key_text::has_form(bytes) {
-            return Err(IdentityFault::MalformedApiKey);
-        }
+        check_key_form(bytes)?;
         let hash = sha256(bytes);
         // Before what was verified is looked at: a token that came as a bearer does not come as a password.
         if *scheme == Scheme::Basic && snapshot.key(&hash).is_none() {
@@ -115,24 +123,13 @@ impl Identifier {
         if let Some(principal) = cached {
             return Ok(principal);
         }
-        let (principal, valid_until, keys) = if let Some(key) = snapshot.key(&hash) {
-            let (principal, valid_until) = holder(key, &hash, now)?;
-            (principal, valid_until, None)
-        } else if let Some(proof) = did::recognise(bytes, snapshot) {
-            let proven = did::verify(proof, snapshot, &self.issuers, &self.used, &self.clock);
-            let Proven { principal, valid_until, once, keys } = Box::pin(proven).await?;
-            if once {
-                return Ok(Rc::new(principal));
-            }
-            (principal, valid_until, keys)
-        } else {
-            // What is no text is no token either: an empty one has no parts.
-            let token = str::from_utf8(bytes).unwrap_or_default();
-            let Verified { principal, valid_until, keys, generation } =
-                // Boxed: it is rare, and would make each request's future larger.
-                Box::pin(verify(token, snapshot, &self.issuers, &self.clock)).await?;
-            (principal, valid_until, Some((keys, generation)))
-        };
+        let (issuers, used, clock) = (&*self.issuers, &*self.used, &self.clock);
+        let evidence = Evidence { snapshot, issuers, used, clock };
+        let Proved { principal, valid_until, once, keys } =
+            prove(credential, &hash, evidence, &mut FirstFailure).await?;
+        if once {
+            return Ok(Rc::new(principal));
+        }
         let principal = Rc::new(principal);
         let entry = Entry { principal: Rc::clone(&principal), revision, valid_until, keys };
         self.verified.borrow_mut().insert(hash, entry);

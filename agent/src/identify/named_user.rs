@@ -139,6 +139,8 @@ mod tests {
         assert_eq!(read(&webui[2..]), named("zoë@acme.example", Some("zoë@acme.example")));
         let both = [webui.as_slice(), &[("x-attach-on-behalf-of", "7f3c")]].concat();
         assert_eq!(read(&both), named("7f3c", Some("zoë@acme.example")));
+        let longest = "x".repeat(255);
+        assert_eq!(read(&[("x-attach-on-behalf-of", &longest)]), named(&longest, None));
         assert_eq!(read(&[]), Ok(None));
         assert_eq!(read(&[("x-openwebui-chat-id", "c-1")]), Ok(None));
     }

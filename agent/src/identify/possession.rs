@@ -9,11 +9,10 @@ use super::{
     proof::check_proof,
     used::UsedProofs,
 };
-use crate::tls::ClientCertificate;
+use crate::{clock::Clock, tls::ClientCertificate};
 use attach_proto::bundle::{IdentityProvider, Proof};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::request::Parts;
-use jiff::Timestamp;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -59,6 +58,26 @@ pub(super) fn binding(
     Ok(Some(Binding { key, certificate }))
 }
 
+impl Binding {
+    /// What each request must show, in words.
+    pub(super) fn demand(&self) -> &'static str {
+        match (&self.key, &self.certificate) {
+            (Some(_), None) => {
+                "it is bound to a key: each request must bring a DPoP proof, which is checked then"
+            }
+            (None, _) => "it is bound to a client certificate, which each connection must show",
+            (Some(_), Some(_)) => {
+                "it is bound to a key and a client certificate: each request must bring a DPoP proof, and its connection \
+                 show the certificate"
+            }
+        }
+    }
+
+    pub(super) fn is_to_key(&self) -> bool {
+        self.key.is_some()
+    }
+}
+
 /// # Errors
 /// Not what the token is bound to, or a proof where there is nothing to prove: a token that is bound to no key, sent as if
 /// it were, is a mistake or a downgrade (RFC 9449 section 7.1).
@@ -68,14 +87,14 @@ pub(super) fn check(
     head: &Parts,
     ends_tls: bool,
     used: &UsedProofs,
-    now: Timestamp,
+    clock: &Clock,
 ) -> Result<(), IdentityFault> {
     let key = principal.bound_to.as_ref().and_then(|binding| binding.key.as_deref());
     match (key, credential.scheme) {
         (None, Scheme::Dpop) => return Err(IdentityFault::NotBound),
         (None, Scheme::Bearer | Scheme::Basic | Scheme::Key) => {}
         (Some(key), Scheme::Dpop) => {
-            check_proof(key, &credential.bytes, head, ends_tls, &principal.tenant, used, now)?;
+            check_proof(key, &credential.bytes, head, ends_tls, &principal.tenant, used, clock.now())?;
         }
         // Section 7.2: a bearer of such a token is anybody.
         (Some(_), Scheme::Bearer | Scheme::Basic | Scheme::Key) => {

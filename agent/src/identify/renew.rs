@@ -3,8 +3,9 @@
 use super::{
     did::web::key_set,
     excerpt::Excerpt,
-    issuer_keys::{Attempts, Fetched, Held, IssuerKeys, RenewFault, Source, State},
+    issuer_keys::{Attempts, Fetched, Held, IssuerKeys, RenewFault, State},
     key_file::KeyFile,
+    source::Source,
 };
 use crate::{clock::Clock, fetch::Fetcher};
 use attach_issuer::{ask, discovery::Metadata};
@@ -57,7 +58,7 @@ impl Renewer {
     }
 
     async fn attempt(&self, extent: Extent) -> Result<(Held, Bytes), RenewFault> {
-        let Source { issuer: configured, jwks_url, jwks: _ } = &self.keys.source;
+        let Source { issuer: configured, jwks_url, .. } = &self.keys.source;
         let state = self.keys.state();
         let held = state.held.as_deref();
         let known = held.filter(|_| extent == Extent::KeysOnly);

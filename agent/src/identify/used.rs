@@ -4,7 +4,7 @@ use super::{excerpt::Excerpt, fault::IdentityFault};
 use attach_proto::id::TenantId;
 use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
@@ -57,6 +57,33 @@ impl UsedProofs {
         valid_until: i64,
         now: Timestamp,
     ) -> Result<(), IdentityFault> {
+        let (mut memory, mark) = self.with_room(tenant, signer, id, issued, now)?;
+        memory.used.insert(mark);
+        memory.ends.insert((valid_until, mark), tenant.clone());
+        *memory.of_tenant.entry(tenant.clone()).or_default() += 1;
+        Ok(())
+    }
+
+    /// What [`use_up`](Self::use_up) would say; nothing is used up.
+    pub(super) fn look(
+        &self,
+        tenant: &TenantId,
+        signer: &str,
+        id: &str,
+        issued: i64,
+        now: Timestamp,
+    ) -> Result<(), IdentityFault> {
+        self.with_room(tenant, signer, id, issued, now).map(drop)
+    }
+
+    fn with_room(
+        &self,
+        tenant: &TenantId,
+        signer: &str,
+        id: &str,
+        issued: i64,
+        now: Timestamp,
+    ) -> Result<(MutexGuard<'_, Memory>, [u8; 32]), IdentityFault> {
         if issued < self.since.as_millisecond() {
             let issued = Timestamp::from_millisecond(issued).unwrap_or_default();
             return Err(IdentityFault::BeforeMemory { issued, started: self.since });
@@ -71,10 +98,7 @@ impl UsedProofs {
         if memory.used.len() >= self.capacity || of_tenant >= self.capacity_of_tenant {
             return Err(IdentityFault::ReplayMemoryFull { retry_after: memory.next_end(now) });
         }
-        memory.used.insert(mark);
-        memory.ends.insert((valid_until, mark), tenant.clone());
-        *memory.of_tenant.entry(tenant.clone()).or_default() += 1;
-        Ok(())
+        Ok((memory, mark))
     }
 }
 
@@ -112,4 +136,46 @@ fn mark(tenant: &TenantId, signer: &str, id: &str) -> [u8; 32] {
     let mut mark = [0; 32];
     mark.copy_from_slice(hash.finish().as_ref());
     mark
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    #[test]
+    fn a_tenant_has_as_much_room_again_as_of_its_proofs_have_ended() {
+        let used = UsedProofs::with_capacity(at(0), 10, 2);
+        let tenant = "acme".parse().unwrap();
+        let use_up = |id: &str, end: i64, now: i64| {
+            let (issued, end) = (at(0).as_millisecond(), at(end).as_millisecond());
+            used.use_up(&tenant, "signer", id, issued, end, at(now))
+        };
+        assert_eq!(use_up("a", 5, 0), Ok(()));
+        assert_eq!(use_up("b", 9, 0), Ok(()));
+        let full = use_up("c", 9, 2).unwrap_err();
+        assert_eq!(full.retry_after(), Some(Duration::from_secs(3)), "until the first of them ends");
+        assert_eq!(use_up("c", 9, 5), Ok(()));
+        assert_eq!(use_up("d", 9, 5).unwrap_err().code(), "replay_memory_full");
+    }
+
+    #[test]
+    fn a_proof_is_known_by_tenant_signer_and_id_and_not_by_their_letters_in_a_row() {
+        let now = at(0);
+        let used = UsedProofs::new(now);
+        let use_up = |tenant: &str, signer: &str, id: &str| {
+            let (tenant, at) = (tenant.parse().unwrap(), now.as_millisecond());
+            used.use_up(&tenant, signer, id, at, at + 1000, now).map_err(|fault| fault.code())
+        };
+        assert_eq!(use_up("acme", "ab", "c"), Ok(()));
+        assert_eq!(use_up("acme", "ab", "c"), Err("replayed"));
+        for (tenant, signer, id) in
+            [("globex", "ab", "c"), ("acme", "b", "c"), ("acme", "ab", "d"), ("acme", "a", "bc")]
+        {
+            assert_eq!(use_up(tenant, signer, id), Ok(()), "{tenant} {signer} {id}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! to be wrong costs no look-up of keys, and nothing is believed before the signature is.
 
 use super::{
+    check::{self, Check},
     claims::Claims,
     demands::{check_claims, check_scopes},
     excerpt::Excerpt,
@@ -15,8 +16,13 @@ use super::{
     possession::binding,
     principal::Principal,
     token::{Header, Token},
+    witness::Witness,
 };
-use crate::{clock::Clock, snapshot::Snapshot};
+use crate::{
+    clock::Clock,
+    snapshot::{OfIssuer, Snapshot},
+};
+use attach_proto::bundle::IdentityProvider;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -29,33 +35,53 @@ pub(super) struct Verified {
     pub(super) generation: u64,
 }
 
-pub(super) async fn verify(
+/// The order is the code's; `witness` hears how each check went.
+pub(super) async fn verify<W: Witness>(
     text: &str,
     snapshot: &Snapshot,
     issuers: &Issuers,
     clock: &Clock,
+    witness: &mut W,
 ) -> Result<Verified, IdentityFault> {
-    let token = Token::parse(text)?;
-    let claims = Claims::parse(&token.payload)?;
-    let issuer = claims.issuer()?;
-    let of_issuer =
-        snapshot.of_issuer(issuer).ok_or_else(|| IdentityFault::UnknownIssuer(Excerpt::of(issuer)))?;
-    let provider = meant::provider(&claims, of_issuer, snapshot)?;
-    if !provider.algorithms.contains(&token.header.algorithm) {
-        return Err(IdentityFault::AlgorithmNotAllowed(Excerpt::of(token.header.algorithm.name())));
-    }
-    let valid_until = claims.check_times(clock.now(), provider.clock_skew, provider.max_age)?;
-    check_kind(&claims, &token.header, provider)?;
-    check_claims(&claims, provider)?;
-    let bound_to = binding(&claims, provider)?;
-    check_subject(&claims, provider)?;
+    let token = witness.must(check::FORM, Token::parse(text))?;
+    let claims = witness.must(&[Check::Claims], Claims::parse(&token.payload))?;
+    let (issuer, of_issuer) = witness.must(&[Check::Issuer], known_issuer(&claims, snapshot))?;
+    // One that is for another audience is looked at by the only rules that it could be meant to keep.
+    let meant = meant::provider(&claims, of_issuer, snapshot);
+    let provider = witness.may(check::MEANT, meant, meant::only_provider(of_issuer, snapshot))?;
+    witness.goes_by(provider);
+    witness.may(&[Check::Algorithm], check_algorithm(&token.header, provider), Some(()))?;
+    let times = claims.check_times(clock.now(), provider.clock_skew, provider.max_age);
+    let valid_until = witness.may(&[Check::Times], times, Some(0))?;
+    witness.may(&[Check::Kind], check_kind(&claims, &token.header, provider), Some(()))?;
+    witness.may(check::DEMANDS, check_claims(&claims, provider), Some(()))?;
+    let bound_to = witness.may(&[Check::Binding], binding(&claims, provider), Some(None))?;
+    witness.may(&[Check::User], check_subject(&claims, provider), Some(()))?;
 
-    let keys = issuers.keys_of(provider).ok_or_else(|| not_applied(issuer))?;
-    let held = held_with_key(&keys, issuer, &token.header, clock).await?;
-    check_signature(&held, &token)?;
-    check_scopes(&claims, provider)?;
+    let keys = issuers.keys_of(provider).ok_or_else(|| not_applied(issuer));
+    let keys = witness.must(&[Check::KeysHeld], keys)?;
+    let held = held_with_key(&keys, issuer, &token.header, clock).await;
+    let held = witness.must(check::KEY, held)?;
+    witness.must(&[Check::Signature], check_signature(&held, &token))?;
+    witness.may(&[Check::Scopes], check_scopes(&claims, provider), Some(()))?;
     let principal = Principal { bound_to, ..principal(&claims, issuer, provider)? };
-    Ok(Verified { principal, valid_until, generation: held.generation, keys })
+    witness.verdict(Verified { principal, valid_until, generation: held.generation, keys })
+}
+
+fn known_issuer<'a, 'b>(
+    claims: &'a Claims,
+    snapshot: &'b Snapshot,
+) -> Result<(&'a str, &'b OfIssuer), IdentityFault> {
+    let issuer = claims.issuer()?;
+    let of_issuer = snapshot.of_issuer(issuer);
+    Ok((issuer, of_issuer.ok_or_else(|| IdentityFault::UnknownIssuer(Excerpt::of(issuer)))?))
+}
+
+fn check_algorithm(header: &Header, provider: &IdentityProvider) -> Result<(), IdentityFault> {
+    if provider.algorithms.contains(&header.algorithm) {
+        return Ok(());
+    }
+    Err(IdentityFault::AlgorithmNotAllowed(Excerpt::of(header.algorithm.name())))
 }
 
 /// What is held of the issuer, once it has the token's key: asks the issuer when it has not.

@@ -162,6 +162,30 @@ impl Snapshot {
         }
     }
 
+    /// What there is of it for one tenant: with nothing of another, neither its keys nor its issuers, so that whatever is
+    /// found out by it is the tenant's own. For answers, and not to serve by. `None` for a tenant that is not served.
+    pub(crate) fn seen_by(&self, tenant: &TenantId) -> Option<Self> {
+        fn of<T: Clone>(all: &[T], is_its: impl Fn(&T) -> bool) -> Vec<T> {
+            all.iter().filter(|one| is_its(one)).cloned().collect()
+        }
+        let own = self.tenant(tenant)?.clone();
+        let Bundle { revision, identity_providers, keys, models, limits, access_rules, upstreams, .. } =
+            &self.bundle;
+        let bundle = Bundle {
+            revision: *revision,
+            quota_stores: of(&self.bundle.quota_stores, |store| store.id == own.quota_store),
+            tenants: vec![own],
+            identity_providers: of(identity_providers, |provider| provider.tenant == *tenant),
+            keys: of(keys, |key| key.tenant == *tenant),
+            models: of(models, |model| model.tenants.is_empty() || model.tenants.contains(tenant)),
+            limits: of(limits, |limit| limit.tenant == *tenant),
+            access_rules: of(access_rules, |rule| rule.tenant == *tenant),
+            upstreams: upstreams.clone(),
+            routes: self.bundle.routes.clone(),
+        };
+        Some(Self::new(bundle, HashMap::new()))
+    }
+
     pub(crate) fn bundle(&self) -> &Bundle {
         &self.bundle
     }

@@ -10,7 +10,7 @@ mod local;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
 
-pub(crate) use control_plane::{ControlPlane, Looks};
+pub(crate) use control_plane::{Asked, ControlPlane, Looks};
 pub(crate) use file::{FileFault, read as read_bundle_file};
 
 use crate::{
@@ -18,7 +18,12 @@ use crate::{
     settings::{Environment, LocalOrigin},
     snapshot::Snapshot,
 };
-use attach_proto::{Invalid, bundle::Bundle, id::UpstreamId, v1};
+use attach_proto::{
+    Invalid,
+    bundle::{Bundle, KeySource},
+    id::UpstreamId,
+    v1,
+};
 use foldhash::HashMap;
 use http::HeaderValue;
 use local::Local;
@@ -92,8 +97,23 @@ fn bundle_of(wire: v1::Bundle) -> Result<Bundle, Invalid> {
 
 /// `check FILE` and the gateway itself come through here.
 pub(crate) fn validate(wire: v1::Bundle, name: &str) -> Result<Bundle, SourceFault> {
-    let validated = bundle_of(wire).and_then(|bundle| bundle.check_upstreams().map(|()| bundle));
+    let validated = bundle_of(wire)
+        .and_then(|bundle| bundle.check_upstreams().map(|()| bundle))
+        .and_then(|bundle| check_key_sources(&bundle).map(|()| bundle));
     validated.map_err(|invalid| SourceFault::Invalid { origin: name.to_owned(), invalid })
+}
+
+/// Nobody would send the keys.
+fn check_key_sources(bundle: &Bundle) -> Result<(), Invalid> {
+    let pushed = bundle.identity_providers.iter().position(|it| it.key_source == KeySource::ControlPlane);
+    match pushed {
+        None => Ok(()),
+        Some(index) => Err(Invalid {
+            path: format!("identity_providers[{index}].key_source"),
+            problem: "needs a control plane, and this bundle comes from none: leave it out, or give the keys by jwks"
+                .to_owned(),
+        }),
+    }
 }
 
 pub(crate) fn check_somebody_could_call(bundle: &Bundle, name: &str) -> Result<(), SourceFault> {

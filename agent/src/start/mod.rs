@@ -13,6 +13,7 @@ use crate::{
     core::{self, Shared},
     decisions::{DecisionLog, LogCloser},
     dial::{Guard, tls_config},
+    explain::{Explainer, LocalSocket, answer_questions},
     fetch::Fetcher,
     identify::{Issuers, UsedProofs},
     listen,
@@ -22,7 +23,7 @@ use crate::{
     route::Engines,
     settings::{AdminAddress, BundleOrigin, Environment, LocalOrigin, Settings},
     snapshot::Snapshot,
-    source::{Loaded, Looks, Source},
+    source::{Asked, Loaded, Looks, Source},
     tls::Tls,
     usage::{Destination, SpoolWriter},
 };
@@ -32,8 +33,11 @@ use attach_proto::{enrolment::AgentName, id::Revision};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signals::Signals;
 use std::{fs, os::unix::fs::DirBuilderExt as _, sync::Arc, thread};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+
+/// Questions of the control plane that wait to be answered: it asks one at a time of a person.
+const QUESTIONS: usize = 4;
 
 /// Serves until a signal, then drains. Returns when every answer is out and every event durable.
 pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Result<()> {
@@ -45,7 +49,8 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
     let issuers = Issuers::new(control.handle().clone(), &settings.state_dir, clock.clone(), fetcher);
     let issuers = issuers.with_ttl(settings.jwks_ttl);
     let issuers = Arc::new(issuers);
-    let looks = Looks { engine_tls: Arc::clone(&client_tls), issuers: Arc::clone(&issuers) };
+    let (questions, asked) = mpsc::channel(QUESTIONS);
+    let looks = Looks { engine_tls: Arc::clone(&client_tls), issuers: Arc::clone(&issuers), questions };
     let (mut source, managed) = source(settings, environment, &clock, looks)?;
     let tls =
         settings.tls.as_ref().map(|it| Tls::open(it, &settings.state_dir, clock.clone())).transpose()?;
@@ -85,10 +90,18 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
     let stop = CancellationToken::new();
     let abort = CancellationToken::new();
     let end = CancellationToken::new();
+    let used_proofs = Arc::new(UsedProofs::new(clock.now()));
+    let explainer = Explainer {
+        snapshots: receiver.clone(),
+        issuers: Arc::clone(&issuers),
+        used: Arc::clone(&used_proofs),
+        clock: clock.clone(),
+        state: settings.state_dir.clone(),
+    };
     let shared = Shared {
         snapshots: receiver.clone(),
         issuers: Arc::clone(&issuers),
-        used_proofs: Arc::new(UsedProofs::new(clock.now())),
+        used_proofs,
         local_store: LocalStore::new(StoreClock::Own),
         engines: Engines::new(),
         bodies: BodyBudget::of_this_machine(),
@@ -131,6 +144,7 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
             settings.state_dir.display()
         );
         let admin = tokio::spawn(admin::serve(admin, admin_listener, end.clone()));
+        explain_to(explainer, asked);
         let gauge = Arc::clone(&metrics);
         let revision = move |snapshot: &Snapshot| {
             gauge.bundle_revision.set(i64::try_from(snapshot.bundle().revision.0).unwrap_or(i64::MAX));
@@ -187,6 +201,15 @@ pub(crate) fn serve(settings: &Settings, environment: Environment) -> anyhow::Re
     close_refusals.close();
     close_lines.map(LogCloser::close);
     ended.and(closed)
+}
+
+/// Answers who asks on this host, and the control plane. A gateway that can't be asked serves all the same.
+fn explain_to(explainer: Explainer, asked: mpsc::Receiver<Asked>) {
+    match LocalSocket::open(&explainer.state) {
+        Ok(socket) => drop(tokio::spawn(socket.serve(explainer.clone()))),
+        Err(error) => tracing::warn!("{error}; `attach-gateway explain TOKEN` does not work on this host"),
+    }
+    tokio::spawn(answer_questions(explainer, asked));
 }
 
 /// Where bundles come from, and what belongs to a gateway whose bundles come from a control plane.

@@ -48,6 +48,13 @@ words! {
         /// An ID token: only for issuers that sign nothing else, such as Google.
         Id,
     }
+    /// Who asks the issuer for its keys.
+    KeySource = v1::KeySource {
+        /// Each gateway.
+        Gateway,
+        /// This control plane, which sends them to the gateways: they need no way to the issuer.
+        ControlPlane,
+    }
     Proof = v1::Proof {
         /// RFC 9449.
         Dpop,
@@ -114,6 +121,9 @@ pub(crate) struct Settings {
     #[schema(value_type = Option<Object>)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     jwks: Option<serde_json::Value>,
+    /// The gateways without a word. Not together with `jwks`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_source: Option<KeySource>,
     /// 60 without a word, at most 600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     clock_skew_seconds: Option<u32>,
@@ -171,6 +181,7 @@ impl Settings {
             organisations: self.organisations,
             clients: self.clients,
             audience_claim: self.audience_claim,
+            key_source: self.key_source.map_or(0, KeySource::to_wire),
         }
     }
 
@@ -188,6 +199,7 @@ impl Settings {
             audience_claim: provider.audience_claim,
             jwks_url: (!provider.jwks_url.is_empty()).then_some(provider.jwks_url),
             jwks: serde_json::from_str(&provider.jwks).ok(),
+            key_source: KeySource::of_wire(provider.key_source),
             clock_skew_seconds: provider.clock_skew.map(seconds),
             max_age_seconds: provider.max_age.map(seconds),
             required_scopes: provider.required_scopes,

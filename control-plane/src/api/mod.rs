@@ -8,6 +8,7 @@ mod access_rules;
 mod agents;
 mod audit;
 mod did_policy;
+mod explain;
 mod extract;
 mod identity_provider;
 mod identity_providers;
@@ -87,6 +88,7 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(limits::get, limits::set, limits::remove))
         .routes(routes!(access_rules::list))
         .routes(routes!(access_rules::set, access_rules::remove))
+        .routes(routes!(explain::explain))
         .routes(routes!(usage::get))
         .routes(routes!(usage::events))
         .routes(routes!(audit::of_tenant))

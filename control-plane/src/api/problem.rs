@@ -81,6 +81,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "invalid", detail)
     }
 
+    /// For a while.
+    pub(crate) fn busy(detail: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
+    }
+
     /// A field can't be what it is.
     pub(crate) fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         let error = FieldError { pointer: pointer.into(), detail: detail.into() };

@@ -80,6 +80,7 @@ impl From<IssuerReport> for Issuer {
             keys: format!("{}{skipped}", report.keys),
             fetched: match (report.fetched_at, report.source.as_deref()) {
                 (Some(at), _) => time(at),
+                (None, Some("control plane")) => "by this control plane".to_owned(),
                 (None, Some("bundle")) => "came with the configuration".to_owned(),
                 (None, _) => "never".to_owned(),
             },

@@ -9,6 +9,7 @@ mod audit;
 mod chart;
 mod dids;
 mod error;
+mod explain;
 mod form;
 mod home;
 mod keys;
@@ -17,6 +18,7 @@ mod page;
 mod paging;
 mod pool;
 mod pools;
+mod provider_keys;
 mod providers;
 mod registries;
 mod routes;
@@ -72,6 +74,7 @@ pub(crate) fn router() -> Router<App> {
         .route("/tenants/{tenant}/limits/{id}", get(limits::edit).post(limits::update))
         .route("/tenants/{tenant}/limits/{id}/remove", get(limits::ask_remove).post(limits::remove))
         .route("/tenants/{tenant}/usage", get(usage::show))
+        .route("/tenants/{tenant}/explain", get(explain::show).post(explain::ask))
         .route("/pools", get(pools::list).post(pools::create))
         .route("/pools/new", get(pools::new))
         .route("/pools/{pool}", get(pool::show))

@@ -102,11 +102,15 @@ pub(crate) async fn identity_providers(
     pool: &PoolId,
 ) -> Result<Vec<Row<v1::IdentityProvider>>, DbError> {
     let rows = sqlx::query!(
-        r#"select tenant_id, id, issuer, settings, version, array(
+        r#"select tenant_id, id, provider.issuer, settings, array(
                    select distinct audience from identity_audience audience
                    where audience.tenant_id = provider.tenant_id and audience.provider_id = provider.id
-                   order by audience) as "audiences!"
-           from identity_provider provider
+                   order by audience) as "audiences!",
+               greatest(provider.version, keys.version) as "version!",
+               keys.effective_issuer as "effective_issuer?", keys.jwks as "jwks?"
+           from identity_provider provider left join issuer_key_set keys
+               on provider.settings ->> 'key_source' = 'KEY_SOURCE_CONTROL_PLANE' and keys.issuer = provider.issuer
+                   and keys.jwks_url = coalesce(provider.settings ->> 'jwks_url', '')
            where tenant_id in (select tenant_id from pool_membership where pool_id = $1 and until is null)"#,
         pool.as_str()
     )
@@ -120,16 +124,27 @@ pub(crate) async fn identity_providers(
                 row.id.as_str(),
             ),
             version: row.version.unsigned_abs(),
-            message: identity_providers::message(identity_providers::Row {
-                tenant_id: row.tenant_id,
-                id: row.id,
-                issuer: row.issuer,
-                audiences: row.audiences,
-                settings: row.settings,
-            })?,
+            message: with_keys(
+                identity_providers::message(identity_providers::Row {
+                    tenant_id: row.tenant_id,
+                    id: row.id,
+                    issuer: row.issuer,
+                    audiences: row.audiences,
+                    settings: row.settings,
+                })?,
+                row.effective_issuer.zip(row.jwks),
+            ),
         })
     });
     rows.collect()
+}
+
+/// With the keys that we have of its issuer, under the name that the issuer's metadata has for it.
+fn with_keys(provider: v1::IdentityProvider, keys: Option<(String, String)>) -> v1::IdentityProvider {
+    match keys {
+        Some((issuer, jwks)) => v1::IdentityProvider { issuer, jwks, ..provider },
+        None => provider,
+    }
 }
 
 /// Those that were not revoked. One that has expired is there: the gateway can then say so to its holder.

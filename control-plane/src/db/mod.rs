@@ -15,6 +15,8 @@ pub(crate) mod consumption;
 pub(crate) mod fleet;
 pub(crate) mod heads;
 pub(crate) mod identity_providers;
+pub(crate) mod issuer_key_sets;
+pub(crate) mod issuer_keys;
 pub(crate) mod join_tokens;
 pub(crate) mod limits;
 pub(crate) mod models;

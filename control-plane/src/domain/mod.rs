@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod api_key;
 pub mod fleet;
+pub mod issuer_keys;
 pub mod key_scope;
 pub mod page;
 pub mod secret;

@@ -7,6 +7,7 @@ mod configuration;
 mod enrolment;
 mod lateness;
 mod listener;
+mod look_ups;
 mod peer;
 mod refusal;
 mod session;
@@ -19,6 +20,8 @@ use crate::{
     changes::Changes,
     clock::Clock,
     db::Database,
+    issuer_keys::IssuerKeys,
+    questions::Questions,
     seal::Sealer,
 };
 use attach_proto::v1::{
@@ -42,17 +45,20 @@ pub(crate) struct Door {
     pub(crate) authority: Arc<Authority>,
     pub(crate) signer: Arc<BundleSigner>,
     pub(crate) changes: Arc<Changes>,
+    pub(crate) questions: Arc<Questions>,
+    pub(crate) issuer_keys: Arc<IssuerKeys>,
     pub(crate) clock: Clock,
     /// Ends the streams.
     pub(crate) stop: CancellationToken,
 }
 
 impl Door {
-    /// Takes the authority out of the database, or makes it, and begins to follow changes; the task that does so ends with
+    /// Takes the authority out of the database, or makes it, and begins to follow changes and to ask issuers for keys; the tasks that do so end with
     /// `stop`.
     pub(crate) async fn open(
         db: Database,
         sealer: Arc<Sealer>,
+        issuer_keys: Arc<IssuerKeys>,
         clock: Clock,
         stop: CancellationToken,
     ) -> Result<Self, LoadError> {
@@ -67,7 +73,15 @@ impl Door {
                 changes.run(stop).await;
             }
         });
-        Ok(Self { db, authority: Arc::new(authority), signer, changes, clock, stop })
+        tokio::spawn({
+            let (issuer_keys, stop) = (Arc::clone(&issuer_keys), stop.clone());
+            async move {
+                let _end = stop.clone().drop_guard();
+                issuer_keys.run(stop).await;
+            }
+        });
+        let (authority, questions) = (Arc::new(authority), Arc::new(Questions::new()));
+        Ok(Self { db, authority, signer, changes, questions, issuer_keys, clock, stop })
     }
 
     fn routes(&self) -> Routes {

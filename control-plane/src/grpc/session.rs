@@ -1,6 +1,6 @@
 //! One agent's stream: what it holds, what it is sent, and what it says.
 
-use super::{Door, refusal};
+use super::{Door, look_ups::LookUps, refusal};
 use crate::{
     bundle::PoolBundle,
     changes::Following,
@@ -10,16 +10,18 @@ use crate::{
         agents::{self, Beat, Connected},
         in_time,
     },
+    questions::{Asked, Seated},
 };
 use attach_proto::{
     enrolment::AgentName,
-    resources::Difference,
+    id::AgentId,
+    resources::{Difference, EXPLAINS},
     v1::{
-        Ack, FromAgent, Heartbeat, HeartbeatReply, HeldResource, Hello, Resource, ToAgent, Update,
-        from_agent::Message as Said, to_agent::Message as Say,
+        self, Ack, Answer, FromAgent, Heartbeat, HeartbeatReply, HeldResource, Hello, Resource, ToAgent,
+        Update, from_agent::Message as Said, to_agent::Message as Say,
     },
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 use tonic::{Status, Streaming};
 use uuid::Uuid;
@@ -39,13 +41,14 @@ const MAX_REFUSAL_CHARACTERS: usize = 1_000;
 /// An agent answers within milliseconds; one that does not by now is out of order, and begins anew.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-type ToAgentSender = mpsc::Sender<Result<ToAgent, Status>>;
+pub(super) type ToAgentSender = mpsc::Sender<Result<ToAgent, Status>>;
 
 pub(super) struct Session<'a> {
     db: &'a Database,
     clock: &'a Clock,
     agent: &'a AgentName,
     to_agent: &'a ToAgentSender,
+    look_ups: LookUps,
     features: Vec<String>,
     held: Held,
     /// Sent, and not answered yet. One at a time: what changes meanwhile goes out with the next.
@@ -54,6 +57,8 @@ pub(super) struct Session<'a> {
     answer_by: Instant,
     /// The revision that the agent would not take, which is not sent again.
     refused: Option<u64>,
+    /// Questions that the agent was asked, by their ids, and who waits for the answers.
+    asked: HashMap<String, mpsc::Sender<(AgentId, v1::answer::Answer)>>,
 }
 
 /// What the agent has.
@@ -94,17 +99,21 @@ impl<'a> Session<'a> {
             clock: &door.clock,
             agent,
             to_agent,
+            look_ups: LookUps::new(Arc::clone(&door.issuer_keys), agent.pool.clone(), to_agent.clone()),
             features,
             held: Held::Said(held),
             under_way: None,
             answer_by: Instant::now(),
             refused: None,
+            asked: HashMap::new(),
         };
+        let explains = session.features.iter().any(|feature| feature == EXPLAINS);
+        let seated = door.questions.seat(&agent.pool, &agent.agent, explains);
         let revoked = following.revoked.clone();
         let ended = tokio::select! {
             // Whatever it waits for: an agent that reads nothing keeps no stream by that.
             () = revoked.cancelled() => Err(refusal::revoked()),
-            ended = session.serve(following, said) => ended,
+            ended = session.serve(following, seated, said) => ended,
         };
         if let Some(connected_at) = connected_at {
             // Best effort: a heartbeat that stays away says the same a little later.
@@ -116,7 +125,12 @@ impl<'a> Session<'a> {
         ended
     }
 
-    async fn serve(mut self, mut following: Following, mut said: Streaming<FromAgent>) -> Result<(), Status> {
+    async fn serve(
+        mut self,
+        mut following: Following,
+        mut seated: Seated,
+        mut said: Streaming<FromAgent>,
+    ) -> Result<(), Status> {
         loop {
             if self.under_way.is_none() {
                 let newest = following.bundles.borrow_and_update().clone();
@@ -131,6 +145,7 @@ impl<'a> Session<'a> {
                         return Err(Status::unavailable("the control plane is being stopped"));
                     }
                 }
+                Some(asked) = seated.asked.recv() => self.ask(asked).await,
                 () = tokio::time::sleep_until(self.answer_by), if self.under_way.is_some() => {
                     return Err(Status::deadline_exceeded("the last revision was not answered"));
                 }
@@ -149,6 +164,29 @@ impl<'a> Session<'a> {
             Said::Hello(_) => Err(refusal::invalid("Hello is said once")),
             Said::Heartbeat(heartbeat) => self.beat(heartbeat).await,
             Said::Ack(ack) => self.answered(ack).await,
+            Said::Answer(answer) => {
+                self.pass_on(answer).await;
+                Ok(())
+            }
+            Said::KeysWanted(wanted) => self.look_ups.begin(wanted),
+        }
+    }
+
+    /// Passes a question on. Of those that were asked before, only such are kept that somebody waits for.
+    async fn ask(&mut self, asked: Asked) {
+        let Asked { question, answer_to } = asked;
+        self.asked.retain(|_, answer_to| !answer_to.is_closed());
+        self.asked.insert(question.id.clone(), answer_to);
+        // A stream that is gone ends soon, and its agent is not waited for longer than the others.
+        let _ = self.say(Say::Question(question)).await;
+    }
+
+    /// Once, and nothing that was not asked.
+    async fn pass_on(&mut self, answer: Answer) {
+        let Answer { question_id, answer } = answer;
+        if let (Some(answer_to), Some(answer)) = (self.asked.remove(&question_id), answer) {
+            // Whoever asked may have gone.
+            let _ = answer_to.send((self.agent.agent.clone(), answer)).await;
         }
     }
 

@@ -2,6 +2,7 @@
 //! here; nothing else writes.
 
 mod add_tenant_to_pool;
+mod ask_gateways;
 mod create_join_token;
 mod create_pool;
 mod create_quota_store;
@@ -16,6 +17,7 @@ mod remove_limit;
 mod remove_model;
 mod remove_tenant_from_pool;
 mod renew_certificate;
+mod renew_issuer_keys;
 mod revoke_agent;
 mod revoke_join_token;
 mod revoke_key;
@@ -29,11 +31,13 @@ mod sign_in;
 mod sign_out;
 mod take_usage;
 mod update_tenant;
+mod withdraw_issuer_keys;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use add_tenant_to_pool::add_tenant_to_pool;
+pub(crate) use ask_gateways::{Asking, ask_gateways};
 pub use create_join_token::{DEFAULT_LIFE as JOIN_TOKEN_LIFE, create_join_token};
 pub use create_pool::create_pool;
 pub use create_quota_store::create_quota_store;
@@ -48,6 +52,7 @@ pub use remove_limit::remove_limit;
 pub use remove_model::remove_model;
 pub use remove_tenant_from_pool::remove_tenant_from_pool;
 pub(crate) use renew_certificate::{RenewError, renew_certificate};
+pub(crate) use renew_issuer_keys::renew_issuer_keys;
 pub use revoke_agent::revoke_agent;
 pub use revoke_join_token::revoke_join_token;
 pub use revoke_key::revoke_key;
@@ -61,6 +66,7 @@ pub use sign_in::sign_in;
 pub use sign_out::sign_out;
 pub(crate) use take_usage::{TakeError, take_usage};
 pub use update_tenant::update_tenant;
+pub(crate) use withdraw_issuer_keys::withdraw_issuer_keys;
 
 use crate::{db::DbError, domain::secret::NoRandomness, seal::SealError};
 

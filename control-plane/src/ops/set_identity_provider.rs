@@ -5,7 +5,10 @@ use crate::{
     db::{Database, DbError, audit, heads, identity_providers, pools},
     domain::actor::Actor,
 };
-use attach_proto::{bundle::IdentityProvider, v1};
+use attach_proto::{
+    bundle::{IdentityProvider, KeySource},
+    v1,
+};
 use serde_json::json;
 use std::time::Duration;
 
@@ -18,9 +21,14 @@ pub async fn set_identity_provider(
     actor: &Actor,
     said: v1::IdentityProvider,
 ) -> Result<(), OpError> {
-    let IdentityProvider { id, tenant, clock_skew, .. } = IdentityProvider::try_from(said.clone())?;
+    let IdentityProvider { id, tenant, clock_skew, jwks, key_source, .. } =
+        IdentityProvider::try_from(said.clone())?;
     if clock_skew > MAX_CLOCK_SKEW {
         return Err(OpError::Invalid { field: "clock_skew", problem: "must be at most 10 minutes" });
+    }
+    if jwks.is_some() && key_source == KeySource::ControlPlane {
+        let problem = "is the control plane, and jwks is given too: leave out one of them";
+        return Err(OpError::Invalid { field: "key_source", problem });
     }
     let mut tx = db.tenant(tenant).await?;
     let (connection, tenant) = tx.parts();

@@ -10,9 +10,12 @@ use crate::{
 };
 use attach_tests::Client;
 use jiff::Timestamp;
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -41,6 +44,8 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let app = App {
+            questions: Arc::new(crate::questions::Questions::new()),
+            jwks_ttl: Duration::from_secs(600),
             db: world.db.clone(),
             clock,
             sealer: Arc::new(Sealer::read(&keys).unwrap()),

@@ -124,6 +124,7 @@ mod tests {
         assert_eq!(at("*/roles", &json!({"https://acme.com/roles": 1, "roles": 2})), Some(json!(1)));
         assert_eq!(at("*/roles", &json!({"roles": 2})), None);
         assert_eq!(at("*/roles", &json!({"https://acme.com/myroles": 2})), None);
+        assert_eq!(at("*/roles", &json!({"acme.com/roles": 2})), None);
         assert_eq!(at("*/roles", &json!({"https://a/roles": 1, "https://b/roles": 2})), None);
     }
 

@@ -20,8 +20,9 @@ pub struct IdentityProvider {
     /// At least one.
     pub token_types: Vec<TokenType>,
     pub jwks_url: Option<Url>,
-    /// A JSON Web Key Set. The issuer is not asked then.
+    /// A JSON Web Key Set. The gateway does not ask the issuer then.
     pub jwks: Option<Arc<str>>,
+    pub key_source: KeySource,
     pub clock_skew: Duration,
     /// How old a token may be by its `iat`; then it must have one.
     pub max_age: Option<Duration>,
@@ -42,6 +43,15 @@ impl IdentityProvider {
     pub const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(60);
     pub const DEFAULT_ALGORITHMS: [Algorithm; 2] = [Algorithm::Rs256, Algorithm::Es256];
     pub const DEFAULT_TOKEN_TYPES: [TokenType; 2] = [TokenType::AtJwt, TokenType::Jwt];
+}
+
+/// Who asks an issuer for its keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeySource {
+    /// Each gateway, unless the provider brings its keys.
+    Gateway,
+    /// The control plane, which sends them with the configuration.
+    ControlPlane,
 }
 
 /// Asymmetric JWS algorithms (RFC 7518 section 3.1, RFC 8037, RFC 8812). `none` and HMAC have no place in a gateway that

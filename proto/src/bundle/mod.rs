@@ -7,7 +7,7 @@ mod identity_provider;
 pub use api_key::{ApiKey, PreviousSecret};
 pub use claim_path::{ClaimPath, JsonPointer};
 pub use identity_provider::{
-    Algorithm, ClaimMapping, IdentityProvider, Proof, Required, RequiredClaim, TokenType,
+    Algorithm, ClaimMapping, IdentityProvider, KeySource, Proof, Required, RequiredClaim, TokenType,
 };
 
 use crate::{

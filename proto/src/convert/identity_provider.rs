@@ -3,8 +3,8 @@
 use super::{Invalid, address, each, id, identity_product, known, positive_duration};
 use crate::{
     bundle::{
-        Algorithm, Bundle, ClaimMapping, ClaimPath, IdentityProvider, Proof, Required, RequiredClaim,
-        TokenType,
+        Algorithm, Bundle, ClaimMapping, ClaimPath, IdentityProvider, KeySource, Proof, Required,
+        RequiredClaim, TokenType,
     },
     v1,
 };
@@ -14,7 +14,7 @@ use std::collections::HashMap;
 pub(super) const MAX_URL_BYTES: usize = 1_024;
 
 /// A set of 100 keys, which is as many as are read, has 60 KiB; with their certificates, 600.
-const MAX_JWKS_BYTES: usize = 1 << 20;
+pub(super) const MAX_JWKS_BYTES: usize = 1 << 20;
 
 pub(super) fn identity_provider(wire: v1::IdentityProvider) -> Result<IdentityProvider, Invalid> {
     let v1::IdentityProvider {
@@ -36,6 +36,7 @@ pub(super) fn identity_provider(wire: v1::IdentityProvider) -> Result<IdentityPr
         organisations,
         clients,
         audience_claim,
+        key_source,
     } = identity_product::fill_in(wire)?;
     address(&issuer, &["https", "http"], "issuer")?;
     if audiences.is_empty() || audiences.iter().any(String::is_empty) {
@@ -45,6 +46,7 @@ pub(super) fn identity_provider(wire: v1::IdentityProvider) -> Result<IdentityPr
         let problem = format!("must have at most {MAX_URL_BYTES} bytes, as each of the audiences");
         return Err(Invalid::new("issuer", problem));
     }
+    let key_source = self::key_source(key_source)?;
     let claims = claim_mapping(claims.unwrap_or_default()).map_err(|error| error.below("claims"))?;
     if !organisations.is_empty() && claims.organisation.is_none() {
         return Err(Invalid::new("organisations", "is of no use without claims.organisation"));
@@ -72,11 +74,15 @@ pub(super) fn identity_provider(wire: v1::IdentityProvider) -> Result<IdentityPr
         },
         jwks_url: match jwks_url.as_str() {
             "" => None,
-            _ if !jwks.is_empty() => {
+            _ if !jwks.is_empty() && key_source == KeySource::Gateway => {
                 return Err(Invalid::new(
                     "jwks_url",
                     "and jwks are both given; which of them counts can't be told",
                 ));
+            }
+            // It stands in a key of the control plane's database too.
+            url if key_source == KeySource::ControlPlane && url.len() > MAX_URL_BYTES => {
+                return Err(Invalid::new("jwks_url", format!("must have at most {MAX_URL_BYTES} bytes")));
             }
             url => Some(address(url, &["https", "http"], "jwks_url")?),
         },
@@ -84,6 +90,7 @@ pub(super) fn identity_provider(wire: v1::IdentityProvider) -> Result<IdentityPr
             "" => None,
             text => Some(key_set(text)?.into()),
         },
+        key_source,
         clock_skew: positive_duration(clock_skew, "clock_skew")?
             .unwrap_or(IdentityProvider::DEFAULT_CLOCK_SKEW),
         max_age: positive_duration(max_age, "max_age")?,
@@ -121,6 +128,13 @@ fn token_type((index, value): (usize, &i32)) -> Result<TokenType, Invalid> {
         v1::TokenType::AtJwt => Ok(TokenType::AtJwt),
         v1::TokenType::Jwt => Ok(TokenType::Jwt),
         v1::TokenType::Id => Ok(TokenType::Id),
+    }
+}
+
+fn key_source(value: i32) -> Result<KeySource, Invalid> {
+    match known(value, "key_source")? {
+        v1::KeySource::Unspecified | v1::KeySource::Gateway => Ok(KeySource::Gateway),
+        v1::KeySource::ControlPlane => Ok(KeySource::ControlPlane),
     }
 }
 

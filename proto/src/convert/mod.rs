@@ -9,6 +9,8 @@ mod identity_product;
 mod identity_provider;
 mod routes;
 mod taken;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 pub use taken::{FilledIn, Taken};

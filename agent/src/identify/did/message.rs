@@ -4,13 +4,18 @@
 //! the 65 of `personal_sign`.
 
 use super::{
-    super::{excerpt::Excerpt, fault::IdentityFault},
-    Proven, UsedProofs,
+    super::{
+        check::{self, Check},
+        excerpt::Excerpt,
+        fault::IdentityFault,
+        prove::Evidence,
+        witness::Witness,
+    },
+    Proven,
     account::{SIGNATURE_BYTES, checksummed, signer},
     proven, tenant_of,
     times::Times,
 };
-use crate::{clock::Clock, snapshot::Snapshot};
 use attach_proto::did::{Account, Did, ethereum_address};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -31,32 +36,37 @@ pub(in crate::identify) struct Message<'a> {
     pub(in crate::identify) not_before: Option<i64>,
 }
 
-pub(super) fn verify(
+pub(super) fn verify<W: Witness>(
     text: &str,
-    snapshot: &Snapshot,
-    used: &UsedProofs,
-    clock: &Clock,
+    evidence: Evidence<'_>,
+    witness: &mut W,
 ) -> Result<Proven, IdentityFault> {
-    let (encoded, signature) = text.split_once('.').ok_or(IdentityFault::Malformed { part: "message" })?;
-    let bytes = decode(encoded, "message")?;
-    let signature: [u8; SIGNATURE_BYTES] = decode(signature, "signature")?
-        .try_into()
-        .map_err(|_| IdentityFault::Malformed { part: "signature" })?;
-    let text = str::from_utf8(&bytes).map_err(|_| IdentityFault::BadMessage("it is not UTF-8"))?;
-    let message = Message::parse(text).map_err(IdentityFault::BadMessage)?;
+    let parts = text.split_once('.').ok_or(IdentityFault::Malformed { part: "message" });
+    let parts = parts.and_then(|(encoded, signature)| Ok((decode(encoded, "message")?, signature)));
+    let (bytes, signature) = witness.must(&[Check::Form], parts)?;
+    let signature = decode(signature, "signature")
+        .and_then(|it| it.try_into().map_err(|_| IdentityFault::Malformed { part: "signature" }));
+    let signature: [u8; SIGNATURE_BYTES] = witness.must(&[Check::Parts], signature)?;
+    let text = str::from_utf8(&bytes).map_err(|_| IdentityFault::BadMessage("it is not UTF-8"));
+    let message = text.and_then(|text| Ok((text, Message::parse(text).map_err(IdentityFault::BadMessage)?)));
+    let (text, message) = witness.must(&[Check::Message], message)?;
 
     let did = Did::of_account(message.account);
-    let (tenant, policy) = tenant_of(&did, &[message.uri], snapshot)?;
-    if !policy.domains.iter().any(|domain| domain == message.domain) {
-        return Err(IdentityFault::MessageDomain(Excerpt::of(message.domain)));
-    }
+    let meant = tenant_of(&did, &[message.uri], evidence.snapshot);
+    let (tenant, policy) = witness.must(check::DID_MEANT, meant)?;
+    let is_known = policy.domains.iter().any(|domain| domain == message.domain);
+    let known =
+        if is_known { Ok(()) } else { Err(IdentityFault::MessageDomain(Excerpt::of(message.domain))) };
+    witness.may(&[Check::Domain], known, Some(()))?;
     let times = Times { issued: message.issued, expires: message.expires, not_before: message.not_before };
-    times.check(clock.now(), policy)?;
-    if signer(text, &signature) != Some(message.account.address) {
-        let kid = Excerpt::of("");
-        return Err(IdentityFault::BadSignature { issuer: Excerpt::of(did.as_str()), kid });
-    }
-    proven(&did, (tenant, policy), Some(message.nonce), &times, used, clock)
+    witness.may(check::DID_TIMES, times.check(evidence.clock.now(), policy), Some(()))?;
+    let verified = if signer(text, &signature) == Some(message.account.address) {
+        Ok(())
+    } else {
+        Err(IdentityFault::BadSignature { issuer: Excerpt::of(did.as_str()), kid: Excerpt::of("") })
+    };
+    witness.must(&[Check::Signature], verified)?;
+    proven(&did, (tenant, policy), Some(message.nonce), &times, evidence, witness)
 }
 
 fn decode(part: &str, name: &'static str) -> Result<Vec<u8>, IdentityFault> {

@@ -14,13 +14,10 @@ pub(super) mod web;
 pub(crate) use web::DocumentFault;
 
 use super::{
-    excerpt::Excerpt, fault::IdentityFault, issuer_keys::IssuerKeys, issuers::Issuers, principal::Principal,
-    used::UsedProofs,
+    check::Check, excerpt::Excerpt, fault::IdentityFault, issuer_keys::IssuerKeys, principal::Principal,
+    prove::Evidence, witness::Witness,
 };
-use crate::{
-    clock::Clock,
-    snapshot::{NoTenant, Snapshot},
-};
+use crate::snapshot::{NoTenant, Snapshot};
 use attach_proto::{
     bundle::Tenant,
     did::{Did, DidPolicy},
@@ -78,17 +75,15 @@ fn names_a_did(text: &str) -> bool {
     serde_json::from_slice(&payload).is_ok_and(|Issuer { iss }| iss.starts_with("did:"))
 }
 
-pub(super) async fn verify(
+pub(super) async fn verify<W: Witness>(
     proof: Proof<'_>,
-    snapshot: &Snapshot,
-    issuers: &Issuers,
-    used: &UsedProofs,
-    clock: &Clock,
+    evidence: Evidence<'_>,
+    witness: &mut W,
 ) -> Result<Proven, IdentityFault> {
     match proof {
-        Proof::Nothing => Err(IdentityFault::BareDid),
-        Proof::Message(text) => message::verify(text, snapshot, used, clock),
-        Proof::Token(text) => token::verify(text, snapshot, issuers, used, clock).await,
+        Proof::Nothing => witness.must(&[Check::Form], Err(IdentityFault::BareDid)),
+        Proof::Message(text) => message::verify(text, evidence, witness),
+        Proof::Token(text) => token::verify(text, evidence, witness).await,
     }
 }
 
@@ -107,19 +102,25 @@ fn tenant_of<'a>(
 }
 
 /// To be called with a proof that was verified, or strangers could fill the memory of those that were used.
-fn proven(
+fn proven<W: Witness>(
     did: &Did,
     (tenant, policy): (&Tenant, &DidPolicy),
     proof_id: Option<&str>,
     times: &Times,
-    used: &UsedProofs,
-    clock: &Clock,
+    evidence: Evidence<'_>,
+    witness: &mut W,
 ) -> Result<Proven, IdentityFault> {
     let valid_until = times.valid_until();
     if policy.one_time {
         let id = proof_id.ok_or(IdentityFault::MissingTokenId)?;
-        used.use_up(&tenant.id, did.as_str(), id, times.issued, valid_until, clock.now())?;
+        let (used, now) = (evidence.used, evidence.clock.now());
+        let unused = if witness.uses_up() {
+            used.use_up(&tenant.id, did.as_str(), id, times.issued, valid_until, now)
+        } else {
+            used.look(&tenant.id, did.as_str(), id, times.issued, now)
+        };
+        witness.must(&[Check::OneTime], unused)?;
     }
     let principal = Principal::new(tenant.id.clone(), PrincipalKind::Did, did.as_str().to_owned());
-    Ok(Proven { principal, valid_until, once: policy.one_time, keys: None })
+    witness.verdict(Proven { principal, valid_until, once: policy.one_time, keys: None })
 }

@@ -2,18 +2,21 @@
 
 use super::{
     super::{
+        check::{self, Check},
         claims::Claims,
         excerpt::Excerpt,
         fault::IdentityFault,
         issuer_keys::IssuerKeys,
         issuers::Issuers,
+        prove::Evidence,
         token::Token,
         verify::{self, held_with_key, not_applied},
+        witness::Witness,
     },
-    Proven, UsedProofs, key, proven, tenant_of,
+    Proven, key, proven, tenant_of,
     times::Times,
 };
-use crate::{clock::Clock, snapshot::Snapshot};
+use crate::clock::Clock;
 use attach_proto::{
     bundle::Algorithm,
     did::{Did, InvalidDid, Method, PublicKey},
@@ -24,42 +27,42 @@ use std::sync::Arc;
 /// A UUID has 36, a JWT ID of a careful maker 64.
 const MAX_TOKEN_ID_BYTES: usize = 128;
 
-pub(super) async fn verify(
+pub(super) async fn verify<W: Witness>(
     text: &str,
-    snapshot: &Snapshot,
-    issuers: &Issuers,
-    used: &UsedProofs,
-    clock: &Clock,
+    evidence: Evidence<'_>,
+    witness: &mut W,
 ) -> Result<Proven, IdentityFault> {
-    let token = Token::parse(text)?;
-    let claims = Claims::parse(&token.payload)?;
-    let issuer = claims.issuer()?;
-    let did: Did = issuer
+    let Evidence { snapshot, issuers, used: _, clock } = evidence;
+    let token = witness.must(check::FORM, Token::parse(text))?;
+    let claims = witness.must(&[Check::Claims], Claims::parse(&token.payload))?;
+    let issuer = witness.must(&[Check::Issuer], claims.issuer())?;
+    let parsed = issuer
         .parse()
-        .map_err(|problem: InvalidDid| IdentityFault::BadDid { did: Excerpt::of(issuer), problem })?;
-    check_subject(&claims, &did)?;
-    let audiences = audiences(&claims).ok_or(IdentityFault::MissingAudience)?;
-    let (tenant, policy) = tenant_of(&did, &audiences, snapshot)?;
-    let times = times(&claims)?;
-    times.check(clock.now(), policy)?;
+        .map_err(|problem: InvalidDid| IdentityFault::BadDid { did: Excerpt::of(issuer), problem });
+    let did: Did = witness.must(&[Check::Did], parsed)?;
+    witness.may(&[Check::DidSubject], check_subject(&claims, &did), Some(()))?;
+    let audiences = audiences(&claims).ok_or(IdentityFault::MissingAudience);
+    let meant = audiences.and_then(|audiences| tenant_of(&did, &audiences, snapshot));
+    let (tenant, policy) = witness.must(check::DID_MEANT, meant)?;
+    let times = times(&claims);
+    let written = times.as_ref().ok().copied();
+    let times = times.and_then(|times| times.check(clock.now(), policy).map(|()| times));
+    let times = witness.may(check::DID_TIMES, times, written)?;
     // RFC 7800: bound to another key, it is nothing without the proof of that.
-    if claims.get("cnf").is_some() {
-        return Err(IdentityFault::ConfirmationUnproven);
-    }
+    let unbound = claims.get("cnf").map_or(Ok(()), |_| Err(IdentityFault::ConfirmationUnproven));
+    witness.may(&[Check::Binding], unbound, Some(()))?;
     let token_id = claims.text("jti").filter(|id| !id.is_empty() && id.len() <= MAX_TOKEN_ID_BYTES);
-    if policy.one_time && token_id.is_none() {
-        return Err(IdentityFault::MissingTokenId);
+    if policy.one_time {
+        witness.must(&[Check::ProofId], token_id.ok_or(IdentityFault::MissingTokenId))?;
     }
 
     let keys = match did.method() {
-        Method::Key(key) => {
-            check_signature(&did, key, &token)?;
-            None
-        }
-        Method::Pkh(_) => return Err(IdentityFault::AccountToken(Excerpt::of(issuer))),
-        Method::Web(_) => Some(check_by_document(&did, &token, issuers, clock).await?),
+        Method::Key(key) => check_signature(&did, key, &token).map(|()| None),
+        Method::Pkh(_) => Err(IdentityFault::AccountToken(Excerpt::of(issuer))),
+        Method::Web(_) => check_by_document(&did, &token, issuers, clock).await.map(Some),
     };
-    let proven = proven(&did, (tenant, policy), token_id, &times, used, clock)?;
+    let keys = witness.must(check::DID_SIGNATURE, keys)?;
+    let proven = proven(&did, (tenant, policy), token_id, &times, evidence, witness)?;
     Ok(Proven { keys, ..proven })
 }
 

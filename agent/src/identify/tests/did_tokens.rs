@@ -31,7 +31,7 @@ enum Pair {
 }
 
 impl Person {
-    fn new(kind: KeyKind) -> Self {
+    pub(super) fn new(kind: KeyKind) -> Self {
         let pair = match kind {
             KeyKind::Ed25519 => Pair::Ed(Ed25519KeyPair::generate().unwrap()),
             KeyKind::P256 => Pair::Ec(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()),
@@ -77,7 +77,7 @@ impl Person {
         format!("{signed}.{}", b64(signature))
     }
 
-    fn token(&self) -> String {
+    pub(super) fn token(&self) -> String {
         self.sign(&self.header(), &self.claims())
     }
 
@@ -393,6 +393,10 @@ async fn k7_a_token_that_serves_once_is_refused_the_second_time_and_by_every_cor
     let theirs = mallory.token();
     let forged = format!("{signed}.{}", theirs.rsplit_once('.').unwrap().1);
     assert_eq!((world.verdict(&forged).await, world.verdict(&good).await), ("bad_signature", "ok"));
+    // What it shows itself costs no look at its signature.
+    let nameless = alice.with(&json!({"jti": null}));
+    let forged = format!("{}.{}", nameless.rsplit_once('.').unwrap().0, theirs.rsplit_once('.').unwrap().1);
+    assert_eq!(world.verdict(&forged).await, "missing_token_id");
 
     // Without that policy a token serves until it ends.
     let world = self::world(policy(&[&alice.did]), None);

@@ -94,6 +94,18 @@ async fn claims_are_found_by_their_pointers_and_forwarded_by_their_last_names() 
     let forwarded: Value = serde_json::from_slice(&decoded).unwrap();
     assert_eq!(forwarded, json!({"project": "apollo", "email": "alice@acme.com", "1": {"b": "c"}}));
 
+    assert_eq!(principal.provider.as_ref().unwrap().as_str(), "idp");
+
+    // 3072 bytes of JSON are 4096 of base64.
+    let email = "alice@acme.com";
+    claims["list"] = json!([]);
+    for (bytes, fits) in [(3072, true), (3073, false)] {
+        let project = "x".repeat(bytes - json!({"project": "", "email": email}).to_string().len());
+        claims["ext"] = json!({ "project": project });
+        let principal = world.bearer(&key.token(&claims)).await.unwrap();
+        assert_eq!(principal.forwarded_claims.is_some(), fits, "{bytes}");
+    }
+
     claims["https://acme.com/roles"] = json!("admin");
     claims["ext"] = json!({"project": "x".repeat(5000)});
     let principal = world.bearer(&key.token(&claims)).await.unwrap();

@@ -84,6 +84,8 @@ fn a_key_that_may_not_verify_is_refused_for_its_own_reason_and_its_twin_is_not()
         ("wrapped Ed25519", wrapped, Err(KeyFault::Invalid)),
         ("ROCA", with(&rsa, "n", json!(b64(roca_modulus(1)))), Err(KeyFault::Roca)),
         ("no ROCA", with(&rsa, "n", json!(b64(roca_modulus(3)))), Ok(())),
+        ("2048 bits", with(&rsa, "n", modulus(256, 0x11)), Ok(())),
+        ("2047 bits", with(&rsa, "n", json!(b64(halved(256)))), Err(KeyFault::ModulusSize(2047))),
         ("2040 bits", with(&rsa, "n", modulus(255, 0x11)), Err(KeyFault::ModulusSize(2040))),
         ("8200 bits", with(&rsa, "n", modulus(1025, 0x11)), Err(KeyFault::ModulusSize(8200))),
         ("e 1", with(&rsa, "e", json!("AQ")), Err(KeyFault::Exponent)),
@@ -93,6 +95,7 @@ fn a_key_that_may_not_verify_is_refused_for_its_own_reason_and_its_twin_is_not()
         ("e 3", with(&rsa, "e", json!("Aw")), Ok(())),
         ("padded number", with(&rsa, "e", json!("AQAB==")), Err(KeyFault::Member("e"))),
         ("kid number", with(&rsa, "kid", json!(1)), Err(KeyFault::Member("kid"))),
+        ("kid as long as may be", with(&rsa, "kid", json!("k".repeat(1024))), Ok(())),
         ("kid too long", with(&rsa, "kid", json!("k".repeat(1025))), Err(KeyFault::IdTooLong)),
     ];
     for (name, jwk, expected) in cases {
@@ -101,6 +104,13 @@ fn a_key_that_may_not_verify_is_refused_for_its_own_reason_and_its_twin_is_not()
     }
     let twice = format!("{{\"kty\":\"oct\",{}", &rsa.jwk().to_string()[1..]);
     assert_eq!(Key::parse(twice.as_bytes()).unwrap_err(), KeyFault::NotAnObject);
+}
+
+/// One bit less than these bytes have.
+fn halved(bytes: usize) -> Vec<u8> {
+    let mut modulus = vec![0x65; bytes];
+    modulus[bytes - 1] = 0x11;
+    modulus
 }
 
 /// A multiple of the small primes, and `rest`: 1 is a power of 65537 modulo each of them, 3 is not modulo 3.

@@ -131,6 +131,9 @@ async fn k1_a_key_is_the_same_caller_by_every_way_that_it_can_come() {
         (by_bearer.tenant.as_str(), by_bearer.subject.as_str(), by_bearer.key.as_ref().unwrap().as_str()),
         ("acme", "owner-of-k1", "k1")
     );
+    let bounds = by_bearer.bounds.as_ref().unwrap();
+    assert_eq!(bounds.permissions, [Permission::Inference, Permission::Read]);
+    assert!(bounds.models.is_empty() && !bounds.act_as);
     let (named, nameless) = (basic(&format!("ada:{good}")), basic(&format!(":{good}")));
     for lines in [
         &[("x-api-key", good.as_str())][..],

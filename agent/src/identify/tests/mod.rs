@@ -3,9 +3,11 @@
 
 mod algorithms;
 mod applications;
+mod cost;
 mod did_documents;
 mod did_messages;
 mod did_tokens;
+mod explained;
 mod identities;
 mod issuer;
 mod key_policy;
@@ -15,13 +17,15 @@ mod outages;
 mod policy;
 mod possession;
 mod products;
+mod pushed;
 mod rotation;
 mod tokens;
+mod told;
 mod vectors;
 
 use super::{
-    Identifier, IdentityFault, Issuers, Principal, UsedProofs, issuer_keys::Source, key_file::KeyFile,
-    pace::Pace,
+    Explained, Identifier, IdentityFault, Issuers, Principal, UsedProofs, explain, key_file::KeyFile,
+    pace::Pace, source::Source,
 };
 use crate::{
     clock::Clock,
@@ -197,8 +201,25 @@ impl World {
         }
     }
 
+    /// The verdict; and it is explained as it is.
     async fn bearer(&self, token: &str) -> Result<Rc<Principal>, IdentityFault> {
+        let explained = self.explain(token).await;
+        let verdict = self.unexplained(token).await;
+        // White space is no part of a credential that is pasted, and of one that is sent it is a fault.
+        if !token.contains(|c: char| c.is_ascii_whitespace()) {
+            explained::assert_agrees(&explained, verdict.as_deref(), token);
+        }
+        verdict
+    }
+
+    /// For those who count how often an issuer is asked, and how long that takes.
+    async fn unexplained(&self, token: &str) -> Result<Rc<Principal>, IdentityFault> {
         self.headers(&[("authorization", &format!("Bearer {token}"))]).await
+    }
+
+    async fn explain(&self, pasted: &str) -> Explained {
+        let Identifier { issuers, used, clock, .. } = &self.identifier;
+        explain(pasted, &self.snapshot, issuers, used, clock).await
     }
 
     async fn headers(&self, lines: &[(&'static str, &str)]) -> Result<Rc<Principal>, IdentityFault> {

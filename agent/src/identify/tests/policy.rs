@@ -103,6 +103,15 @@ const CASES: &[Case] = &[
     ("ID tokens: a nonce", ID_ALONE, |_, c| c["nonce"] = json!("x"), "ok"),
     ("ID tokens: nothing that shows it", ID_ALONE, nothing, "ok"),
     ("ID tokens: at+jwt", ID_ALONE, |h, _| h["typ"] = json!("at+jwt"), "type_not_allowed"),
+    (
+        "ID tokens: one that says at+jwt",
+        ID_ALONE,
+        |h, c| {
+            h["typ"] = json!("at+jwt");
+            c["at_hash"] = json!("x");
+        },
+        "not_access_token",
+    ),
     ("ID tokens: a logout token", ID_ALONE, |_, c| c["typ"] = json!("Logout"), "not_access_token"),
     // Scopes
     ("scopes: both", SCOPES, |_, c| c["scope"] = json!("run chat more"), "ok"),

@@ -20,6 +20,7 @@ struct Sent {
     proofs: Vec<String>,
     method: &'static str,
     certificate: Option<[u8; 32]>,
+    host: String,
 }
 
 impl Desk {
@@ -58,7 +59,7 @@ impl Desk {
 
     async fn verdict(&self, token: &str, sent: Sent) -> &'static str {
         let mut headers = HeaderMap::new();
-        headers.insert("host", HeaderValue::from_static("gateway.example"));
+        headers.insert("host", HeaderValue::try_from(&sent.host).unwrap());
         headers.insert("authorization", HeaderValue::try_from(format!("{} {token}", sent.scheme)).unwrap());
         for proof in &sent.proofs {
             headers.append("dpop", HeaderValue::try_from(proof).unwrap());
@@ -75,7 +76,7 @@ impl Desk {
 }
 
 fn dpop(proofs: Vec<String>) -> Sent {
-    Sent { scheme: "DPoP", proofs, method: "POST", certificate: None }
+    Sent { scheme: "DPoP", proofs, method: "POST", certificate: None, host: "gateway.example".to_owned() }
 }
 
 fn public(key: &TestKey) -> Value {
@@ -128,12 +129,19 @@ const EDITS: &[(&str, Edit, &str)] = &[
         |_, c| c["htu"] = json!("https://gateway.example:8443/v1/chat/completions"),
         "dpop_proof",
     ),
+    (
+        "an address with a user",
+        |_, c| c["htu"] = json!("https://user@gateway.example/v1/chat/completions"),
+        "dpop_proof",
+    ),
     ("in the clear", |_, c| c["htu"] = json!("http://gateway.example/v1/chat/completions"), "dpop_proof"),
     ("a path alone", |_, c| c["htu"] = json!("/v1/chat/completions"), "dpop_proof"),
     ("another token", |_, c| c["ath"] = json!(hash(b"other")), "dpop_proof"),
     ("no token", |_, c| remove(c, "ath"), "dpop_proof"),
     ("no id", |_, c| remove(c, "jti"), "dpop_proof"),
     ("an empty id", |_, c| c["jti"] = json!(""), "dpop_proof"),
+    ("an id as long as may be", |_, c| c["jti"] = json!("i".repeat(128)), "ok"),
+    ("a longer one", |_, c| c["jti"] = json!("i".repeat(129)), "dpop_proof"),
     ("another type", |h, _| h["typ"] = json!("JWT"), "dpop_proof"),
     ("no type", |h, _| remove(h, "typ"), "dpop_proof"),
     ("an extension", |h, _| h["crit"] = json!(["exp"]), "dpop_proof"),
@@ -160,7 +168,32 @@ async fn a_caller_with_a_bound_token_is_served_with_a_proof_made_for_this_reques
     let good = |id: &str| desk.proof(&token, id, |_, _| {});
     assert_eq!(desk.verdict(&token, dpop(Vec::new())).await, "dpop_proof", "no proof");
     assert_eq!(desk.verdict(&token, dpop(vec![good("a"), good("b")])).await, "dpop_proof", "two proofs");
-    assert_eq!(desk.verdict(&token, dpop(vec!["x".repeat(9000)])).await, "dpop_proof", "too large");
+    let sized = |bytes: usize| {
+        desk.proof(&token, &format!("sized-{bytes}"), |_, c| c["filler"] = json!("x".repeat(bytes)))
+    };
+    let fitting = sized((8192 - sized(0).len()) * 3 / 4 - 8);
+    assert!((8192 - 16..=8192).contains(&fitting.len()), "{}", fitting.len());
+    assert_eq!(desk.verdict(&token, dpop(vec![fitting])).await, "ok", "as large as may be");
+    assert_eq!(desk.verdict(&token, dpop(vec![sized(6100)])).await, "dpop_proof", "too large");
+    let (one, other) = (good("e"), good("f"));
+    let ((signed, _), (_, signature)) = (one.rsplit_once('.').unwrap(), other.rsplit_once('.').unwrap());
+    let forged = format!("{signed}.{signature}");
+    assert_eq!(desk.verdict(&token, dpop(vec![forged])).await, "dpop_proof", "the signature of another");
+    let plain = |id: &str, host: &str| {
+        let address = format!("http://{host}/v1/chat/completions");
+        let proof = desk.proof(&token, &format!("{id}-{host}"), |_, c| c["htu"] = json!(address));
+        Sent { host: host.to_owned(), ..dpop(vec![proof]) }
+    };
+    for (host, expected) in [
+        ("127.0.0.1:8080", "ok"),
+        ("[::1]:8080", "ok"),
+        ("localhost:8080", "ok"),
+        ("localhost.example:8080", "dpop_proof"),
+        ("10.0.0.1:8080", "dpop_proof"),
+        ("[fd00::1]:8080", "dpop_proof"),
+    ] {
+        assert_eq!(desk.verdict(&token, plain("plain", host)).await, expected, "{host} in the clear");
+    }
     let get = Sent { method: "GET", ..dpop(vec![good("c")]) };
     assert_eq!(desk.verdict(&token, get).await, "dpop_proof", "a request of another method");
     let bearer = Sent { scheme: "Bearer", ..dpop(vec![good("d")]) };
@@ -178,6 +211,19 @@ async fn a_caller_with_a_bound_token_is_served_with_a_proof_made_for_this_reques
     let proof = thief.proof(&free, "free", |_, _| {});
     assert_eq!(thief.verdict(&free, dpop(vec![proof])).await, "not_bound");
     assert_eq!(thief.verdict(&free, Sent { scheme: "Bearer", ..dpop(Vec::new()) }).await, "ok");
+}
+
+#[tokio::test]
+async fn where_tls_ends_here_no_proof_is_for_an_address_in_the_clear() {
+    let mut desk = Desk::open(&[Proof::Dpop]).await;
+    desk.world.identifier = desk.world.identifier.behind_own_tls(true);
+    let token = desk.bound();
+    for (scheme, expected) in [("https", "ok"), ("http", "dpop_proof")] {
+        let address = format!("{scheme}://127.0.0.1:8443/v1/chat/completions");
+        let proof = desk.proof(&token, scheme, |_, c| c["htu"] = json!(address));
+        let sent = Sent { host: "127.0.0.1:8443".to_owned(), ..dpop(vec![proof]) };
+        assert_eq!(desk.verdict(&token, sent).await, expected, "{scheme}");
+    }
 }
 
 #[tokio::test]
@@ -204,6 +250,19 @@ async fn a_token_bound_to_a_certificate_is_good_on_its_connection_alone() {
     ] {
         let token = desk.token(&confirmation);
         assert_eq!(desk.verdict(&token, over(Some([7; 32]))).await, "confirmation_unproven", "{name}");
+    }
+    let both = Desk::open(&[Proof::Dpop, Proof::Certificate]).await;
+    let key = json!(thumbprint(&both.key));
+    for (name, key, hash, expected) in [
+        ("a key and a certificate", &key, json!(URL_SAFE_NO_PAD.encode([7; 32])), "ok"),
+        ("a certificate that is cut", &key, json!(URL_SAFE_NO_PAD.encode([7; 31])), "confirmation_unproven"),
+        ("a certificate by no text", &key, json!(7), "confirmation_unproven"),
+        ("a key by no text", &json!(7), json!(URL_SAFE_NO_PAD.encode([7; 32])), "confirmation_unproven"),
+    ] {
+        let token = both.token(&json!({"jkt": key, "x5t#S256": hash}));
+        let proof = both.proof(&token, name, |_, _| {});
+        let sent = Sent { certificate: Some([7; 32]), ..dpop(vec![proof]) };
+        assert_eq!(both.verdict(&token, sent).await, expected, "{name}");
     }
     let not_checked = Desk::open(&[]).await;
     let token = not_checked.token(&json!({"x5t#S256": URL_SAFE_NO_PAD.encode([7; 32])}));

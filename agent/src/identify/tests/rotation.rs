@@ -169,7 +169,9 @@ async fn a_renewed_set_with_the_same_keys_keeps_the_verdicts() {
 async fn a_hundred_callers_with_a_new_key_share_one_question() {
     let (old, new) = (TestKey::p256("old"), TestKey::p256("new"));
     let issuer = TestIssuer::start(&[&old]).await;
-    let world = World::of(&issuer).await;
+    let world =
+        World::with(bundle(1, vec![provider("idp", "acme", &issuer.url, AUDIENCE)], Vec::new()), patient());
+    world.settled().await;
     issuer.answer_keys(Answer::Slow(Duration::from_millis(100), jwks(&[&old, &new])));
     let asked = issuer.key_requests();
     let mut tokens = Vec::new();

@@ -147,7 +147,9 @@ impl Session {
             let said = timeout(PATIENCE, self.said.message()).await.expect("a word in time");
             match said.ok().flatten()?.message? {
                 Said::Heartbeat(_) => {}
-                said @ (Said::Hello(_) | Said::Ack(_)) => return Some(said),
+                said @ (Said::Hello(_) | Said::Ack(_) | Said::Answer(_) | Said::KeysWanted(_)) => {
+                    return Some(said);
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::source::Loaded;
 use attach_proto::{
     enrolment::reason,
     id::Revision,
-    resources::{FEATURES, Resource, ResourceName, Resources},
+    resources::{EXPLAINS, FEATURES, Resource, ResourceName, Resources},
     v1::{self, ResourceKind, to_agent::Message as Say},
 };
 use prost::Message as _;
@@ -108,7 +108,7 @@ async fn updates_are_applied_whole_acknowledged_and_taken_up_again_after_a_break
     let hello = session.hear_hello().await;
     assert_eq!(
         (hello.features, hello.held, hello.upstreams.len()),
-        (FEATURES.map(str::to_owned).to_vec(), vec![], 1)
+        (FEATURES.into_iter().chain([EXPLAINS]).map(str::to_owned).collect(), vec![], 1)
     );
 
     let (none, first, second) = (Resources::default(), resources(3, 5), resources(2, 5));

@@ -11,7 +11,10 @@ use http::StatusCode;
 use rustls::ClientConfig;
 use serde::Deserialize;
 use std::sync::Arc;
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
 use url::Url;
 
 /// Models of one engine that are told. A server with more has a directory, not a page.
@@ -23,11 +26,18 @@ const LISTS: [&str; 2] = ["api/tags", "v1/models"];
 /// Issuers that are told of, those in trouble first. With their texts they take half of what a heartbeat may.
 const MAX_ISSUERS: usize = 50;
 
-/// What it takes to look.
+/// What it takes to look, and who answers what the control plane asks.
 #[derive(Clone)]
 pub(crate) struct Looks {
     pub(crate) engine_tls: Arc<ClientConfig>,
     pub(crate) issuers: Arc<Issuers>,
+    pub(crate) questions: mpsc::Sender<Asked>,
+}
+
+/// A question of the control plane, and where the answer goes.
+pub(crate) struct Asked {
+    pub(crate) question: v1::Question,
+    pub(crate) answer_to: mpsc::Sender<v1::FromAgent>,
 }
 
 /// What was seen.

@@ -4,11 +4,13 @@
 //! served by it, and kept on disk (`kept`), so that the next start needs no control plane. `stream` is the life of one
 //! connection; what is here goes from one to the next.
 
+mod end;
 mod good;
 mod health;
 mod heartbeat;
 mod host;
 mod kept;
+mod questions;
 mod stream;
 
 #[cfg(test)]
@@ -24,13 +26,13 @@ use crate::{
     snapshot::Snapshot,
 };
 use attach_proto::v1;
+use end::End;
 use good::Good;
-pub(crate) use health::Looks;
+pub(crate) use health::{Asked, Looks};
 use health::{Health, Seen};
 use host::Host;
 use kept::Kept;
 use std::{path::Path, sync::Arc, time::Duration};
-use stream::End;
 use tokio::{
     sync::watch,
     time::{Instant, sleep},

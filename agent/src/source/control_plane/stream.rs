@@ -1,17 +1,19 @@
 //! The life of one stream of configuration: Hello, updates and their answers, heartbeats, and how it ended.
 
 use super::{
-    ControlPlane, Seen,
+    Asked, ControlPlane, Seen,
+    end::{End, end_of},
     good::{Good, MAX_HELD_BYTES, Refusal, brought_bytes, held_bytes},
     heartbeat::{HEARTBEAT_EVERY, SILENCE, Sent, duration_to_wire},
+    questions::Questions,
 };
 use crate::{
-    control_plane::{CALL, Connection, MAX_MESSAGE_BYTES, is_revoked, said},
+    control_plane::{CALL, Connection, MAX_MESSAGE_BYTES},
     snapshot::Snapshot,
 };
 use attach_proto::{
     id::Revision,
-    resources::{FEATURES, Resources},
+    resources::{EXPLAINS, FEATURES, Resources},
     v1::{
         self, FromAgent, ToAgent, configuration_client::ConfigurationClient, from_agent::Message as Out,
         to_agent::Message as In,
@@ -36,15 +38,6 @@ const MAX_HELLO_BYTES: usize = MAX_MESSAGE_BYTES / 4 * 3;
 /// Longest reason that an answer gives.
 const MAX_ERROR_BYTES: usize = 4_096;
 
-/// How a stream ended.
-pub(super) enum End {
-    /// Another certificate is in force: the next connection shows it.
-    Renewed,
-    Revoked,
-    /// In words.
-    Broken(String),
-}
-
 /// One stream.
 struct Stream<'a, B> {
     of: &'a mut ControlPlane,
@@ -54,6 +47,7 @@ struct Stream<'a, B> {
     before: &'a B,
     seen: watch::Receiver<Seen>,
     sent: Option<Sent>,
+    questions: Questions,
     /// What both sides know that this gateway has: what it said in Hello, then what it applied. An update is a change to it.
     base: Arc<Resources>,
     /// That, and what came since of an update that is not whole yet.
@@ -81,7 +75,7 @@ impl ControlPlane {
         let (out, outbox) = mpsc::channel(OUTBOX);
         let mut hello = v1::Hello {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            features: FEATURES.map(str::to_owned).to_vec(),
+            features: FEATURES.into_iter().chain([EXPLAINS]).map(str::to_owned).collect(),
             held: base.held(),
             upstreams: self.host.upstreams().to_vec(),
         };
@@ -92,8 +86,19 @@ impl ControlPlane {
         }
         let bytes = held_bytes(&base);
         let received = Arc::clone(&base);
-        let out = Some(out);
-        let mut stream = Stream { of: self, out, snapshots, before, seen, sent: None, base, received, bytes };
+        let questions = Questions::new(self.looks.issuers.line().open());
+        let mut stream = Stream {
+            of: self,
+            out: Some(out),
+            snapshots,
+            before,
+            seen,
+            sent: None,
+            questions,
+            base,
+            received,
+            bytes,
+        };
         match stream.open(connection, hello, outbox).await {
             Ok(inbound) => stream.run(inbound).await,
             Err(end) => end,
@@ -134,6 +139,7 @@ impl<B: Fn(&Snapshot)> Stream<'_, B> {
                     Err(status) => Err(end_of(&status)),
                 },
                 _ = heartbeats.tick() => self.beat(),
+                wanted = self.questions.next() => self.send(Out::KeysWanted(wanted)),
                 () = self.of.link.renewed() => Err(End::Renewed),
                 () = sleep_until(last_word + SILENCE) => {
                     Err(End::Broken(format!("no word for {SILENCE:?}")))
@@ -167,9 +173,27 @@ impl<B: Fn(&Snapshot)> Stream<'_, B> {
                 self.measure(&reply);
                 Ok(())
             }
+            Some(In::Question(question)) => self.pass_on(question),
+            Some(In::KeysLookedUp(reply)) => {
+                let applied = self.of.standing.look().applied_revision.unwrap_or_default();
+                self.questions.answered(reply, applied);
+                Ok(())
+            }
             // Of a later version, which must not count on an answer.
             None => Ok(()),
         }
+    }
+
+    /// To whoever answers: that may take seconds, in which the stream goes on.
+    fn pass_on(&self, question: v1::Question) -> Result<(), End> {
+        let Some(out) = &self.out else { return Ok(()) };
+        let question_id = question.id.clone();
+        let asked = Asked { question, answer_to: out.clone() };
+        if self.of.looks.questions.try_send(asked).is_ok() {
+            return Ok(());
+        }
+        let busy = "the gateway has too many questions to answer at the moment; ask again".to_owned();
+        self.send(Out::Answer(v1::Answer { question_id, answer: Some(v1::answer::Answer::Problem(busy)) }))
     }
 
     // === updates ===
@@ -221,6 +245,7 @@ impl<B: Fn(&Snapshot)> Stream<'_, B> {
             state.refusal = None;
             state.revoked = false;
         });
+        self.questions.applied(revision.0);
         self.of.good = Some(good.clone());
         // Kept before it is acknowledged: what the control plane counts as applied outlives a restart.
         let kept = Arc::clone(&self.of.kept);
@@ -287,10 +312,6 @@ impl<B: Fn(&Snapshot)> Stream<'_, B> {
             self.of.standing.note(|state| state.clock_offset = offset);
         }
     }
-}
-
-fn end_of(status: &tonic::Status) -> End {
-    if is_revoked(status) { End::Revoked } else { End::Broken(said(status)) }
 }
 
 fn bounded(mut text: String) -> String {

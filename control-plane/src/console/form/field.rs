@@ -1,6 +1,6 @@
 //! A field, as it is shown: with its words in it, and with what is wrong beside it.
 
-use super::Sent;
+use super::{Sent, Wrong};
 use crate::domain::word::Word;
 use askama::Template;
 
@@ -83,6 +83,16 @@ impl Field {
     /// Of what is new, and has this name from now on.
     pub(in crate::console) fn id(sent: &Sent) -> Self {
         Self::of(Kind::Text, "id", "Id", "Letters, digits and . _ - : @; it never changes.", sent)
+    }
+
+    /// The field that is wrong, with what is wrong beside it from now on.
+    pub(in crate::console) fn mark<'a>(
+        mut fields: impl Iterator<Item = &'a mut Self>,
+        wrong: &Wrong,
+    ) -> Option<&'a Self> {
+        let field = fields.find(|field| field.name == wrong.field)?;
+        field.error = Some(wrong.problem.clone());
+        Some(field)
     }
 
     /// Of a field of lines: all that it has and one more, within what a screen has room for.

@@ -73,12 +73,9 @@ impl FormPage {
     pub(in crate::console) fn answer(mut self, wrong: Option<Wrong>) -> Response {
         let Some(wrong) = wrong else { return page(&self) };
         let folded = self.groups.iter_mut().flat_map(|group| &mut group.fields);
-        let found = self.fields.iter_mut().chain(folded).find(|field| field.name == wrong.field);
-        self.problem = Some(match found {
+        self.problem = Some(match Field::mark(self.fields.iter_mut().chain(folded), &wrong) {
             Some(field) => {
-                let text = format!("{}: {}.", field.label, wrong.problem);
-                field.error = Some(wrong.problem);
-                Problem { text, field: Some(field.name) }
+                Problem { text: format!("{}: {}.", field.label, wrong.problem), field: Some(field.name) }
             }
             None => {
                 Problem { text: format!("{} {}", wrong.field, wrong.problem).trim().to_owned(), field: None }

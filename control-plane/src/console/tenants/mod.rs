@@ -47,13 +47,14 @@ impl TenantView {
         format!("/tenants/{}", self.id)
     }
 
-    pub(super) fn tabs(&self) -> [(&'static str, String); 4] {
+    pub(super) fn tabs(&self) -> [(&'static str, String); 5] {
         let path = self.path();
         [
             ("Tenant", path.clone()),
             ("API keys", format!("{path}/keys")),
             ("Limits", format!("{path}/limits")),
             ("Usage", format!("{path}/usage")),
+            ("Explain", format!("{path}/explain")),
         ]
     }
 }

@@ -6,11 +6,12 @@ use super::{
         error::Failure,
         form::Visitor,
         page::{Shell, number, page},
+        provider_keys::ProviderKeys,
     },
     TenantView, open,
 };
 use crate::{
-    db::{consumption, identity_providers, pools},
+    db::{consumption, identity_providers, issuer_key_sets, pools},
     domain::{
         page::Page,
         usage::{Step, UsageQuery},
@@ -71,6 +72,7 @@ struct Provider {
     issuer: String,
     product: &'static str,
     audiences: String,
+    keys: ProviderKeys,
     path: String,
 }
 
@@ -85,11 +87,13 @@ pub(in crate::console) async fn show(
     let query = UsageQuery { from, to: now, step: None, by_user: false, by_model: false };
     let (connection, tenant) = tx.parts();
     let providers = identity_providers::list(&mut *connection, tenant, &Page::first()).await?;
+    let mut keys = issuer_key_sets::of_tenant(&mut *connection, tenant, app.jwks_ttl).await?;
     let sum = consumption::sums(&mut *connection, tenant, &query).await?.unwrap_or_default().pop();
     let pools = pools::of_tenant(connection, tenant).await?;
     let quantity = |kind| sum.as_ref().map_or(0, |sum| sum.quantity(kind));
     let provider = |provider: v1::IdentityProvider| Provider {
         path: format!("{}/providers/{}", view.path(), provider.id),
+        keys: ProviderKeys::new(&provider, keys.remove(&provider.id)),
         product: Taken::of(&provider).ok().and_then(|taken| taken.product).unwrap_or_default(),
         id: provider.id,
         issuer: provider.issuer,

@@ -14,6 +14,7 @@ use jiff::SignedDuration;
 use std::{
     net::SocketAddr,
     sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
 };
 
 /// A control plane's door in front of a database with two tenants, `acme` and `globex`, in the pool `main`.
@@ -36,7 +37,10 @@ impl Front {
         let keys = folder.path().join("keys");
         Sealer::make(&keys).unwrap();
         let sealer = Arc::new(Sealer::read(&keys).unwrap());
-        let door = Door::open(world.db.clone(), sealer, clock, CancellationToken::new()).await.unwrap();
+        let exceptions = Arc::new("127.0.0.1".parse().unwrap());
+        let issuer_keys = Arc::new(IssuerKeys::new(world.db.clone(), exceptions, Duration::from_secs(600)));
+        let door =
+            Door::open(world.db.clone(), sealer, issuer_keys, clock, CancellationToken::new()).await.unwrap();
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), door.clone()).await.unwrap();
         let address = listener.address().unwrap();
         tokio::spawn(listener.run());
