@@ -110,13 +110,15 @@ impl KeySet {
     /// # Errors
     /// It is not the document that this set was parsed from.
     pub fn usable(&self, json: &[u8]) -> Result<String, KeySetFault> {
-        const MEMBERS: [&str; 8] = ["alg", "crv", "e", "kid", "kty", "n", "x", "y"];
         let Document { keys } = serde_json::from_slice(json)?;
         let is_skipped = |index: usize| self.skipped.iter().any(|skipped| skipped.index == index);
         let used = keys.iter().enumerate().filter(|(index, _)| !is_skipped(*index));
         let texts = used.map(|(_, document)| {
             let members: Map<String, Value> = serde_json::from_str(document.get())?;
-            let kept = MEMBERS.iter().filter_map(|&name| Some((name, members.get(name)?)));
+            // All that is read of a key is text; whatever else stands there is of no use, and may be long.
+            let text =
+                |&name: &&'static str| Some((name, members.get(name).filter(|value| value.is_string())?));
+            let kept = members_of(members.get("kty")).iter().filter_map(text);
             let kept = kept.map(|(name, value)| format!("\"{name}\":{value}"));
             Ok(format!("{{{}}}", kept.collect::<Vec<_>>().join(",")))
         });
@@ -181,6 +183,16 @@ fn without_shared_ids(keys: Vec<(usize, Key)>, skipped: &mut Vec<Skipped>) -> Ve
     kept
 }
 
+/// What stands in a key of this type (RFC 7518 section 6, RFC 8037 section 2), in the order of the alphabet.
+fn members_of(kty: Option<&Value>) -> &'static [&'static str] {
+    match kty.and_then(Value::as_str) {
+        Some("RSA") => &["alg", "e", "kid", "kty", "n"],
+        Some("EC") => &["alg", "crv", "kid", "kty", "x", "y"],
+        Some("OKP") => &["alg", "crv", "kid", "kty", "x"],
+        Some(_) | None => &[],
+    }
+}
+
 fn fingerprint(keys: &[Key]) -> Vec<u8> {
     let mut identities: Vec<_> =
         keys.iter().map(|key| digest(&SHA256, &key.identity()).as_ref().to_vec()).collect();
@@ -193,6 +205,20 @@ mod tests {
     use super::*;
 
     const POINT: &str = r#""kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM""#;
+
+    /// Of RFC 7515, appendix A.2.
+    const RSA: &str = r#""kty":"RSA","e":"AQAB","n":"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ""#;
+
+    #[test]
+    fn what_no_key_of_its_type_has_is_not_passed_on_however_it_is_called() {
+        let padding = "A".repeat(9_000);
+        let keys =
+            format!(r#"{{"keys":[{{{RSA},"x":"{padding}","alg":"RS256"}},{{{POINT},"n":"{padding}"}}]}}"#);
+        let set = KeySet::parse(keys.as_bytes()).unwrap();
+        let text = set.usable(keys.as_bytes()).unwrap();
+        assert!(KeySet::parse(text.as_bytes()).unwrap().same_as(&set), "{text}");
+        assert!(!text.contains("AAAAAAAA") && text.len() < 1_000, "{text}");
+    }
 
     #[test]
     fn what_is_passed_on_is_the_same_set_with_nothing_else_in_whatever_order() {

@@ -36,7 +36,7 @@ use std::{fs, os::unix::fs::DirBuilderExt as _, sync::Arc, thread};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-/// Questions of the control plane that wait to be answered: it asks one at a time of a person.
+/// Questions of the control plane that wait to be answered: it passes four on at once.
 const QUESTIONS: usize = 4;
 
 /// Serves until a signal, then drains. Returns when every answer is out and every event durable.

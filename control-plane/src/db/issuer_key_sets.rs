@@ -1,7 +1,7 @@
 //! Keys that issuers gave us, and how it stands with them.
 
 use super::DbError;
-use crate::domain::issuer_keys::{Found, KeyState, Source};
+use crate::domain::issuer_keys::{Found, KeyState, Pauses, Source};
 use attach_proto::id::TenantId;
 use jiff_sqlx::Timestamp;
 use sqlx::PgConnection;
@@ -37,14 +37,15 @@ pub(crate) async fn replace(
     connection: &mut PgConnection,
     source: &Source,
     found: &Found,
-    next: Duration,
+    pauses: Pauses,
     version: i64,
 ) -> Result<bool, DbError> {
     let replaced = sqlx::query!(
         "update issuer_key_set
          set effective_issuer = $3, jwks_uri = $4, jwks = $5, keys = $6, skipped_keys = $7, fetched_at = now(),
              ended_at = now(), failures = 0, problem = null, version = $8,
-             next_attempt_at = now() + $9::float8 * interval '1 second'
+             next_attempt_at = now() + $9::float8 * interval '1 second',
+             demanded_at = least(demanded_at, now() - $10::float8 * interval '1 second')
          where issuer = $1 and jwks_url = $2",
         source.issuer,
         source.jwks_url,
@@ -54,7 +55,8 @@ pub(crate) async fn replace(
         number(found.keys),
         number(found.skipped_keys),
         version,
-        next.as_secs_f64(),
+        pauses.refresh.as_secs_f64(),
+        pauses.sooner_after_change.as_secs_f64(),
     )
     .execute(connection)
     .await?;

@@ -1,6 +1,7 @@
 //! Keys of issuers that this control plane asks for itself.
 
 use jiff::Timestamp;
+use std::time::Duration;
 
 /// Where keys come from. Providers of different tenants that name the same source share its keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,6 +22,15 @@ pub struct Found {
     pub jwks: String,
     pub keys: usize,
     pub skipped_keys: usize,
+}
+
+/// When an issuer that has answered is asked again.
+#[derive(Debug, Clone, Copy)]
+pub struct Pauses {
+    /// As a matter of routine.
+    pub refresh: Duration,
+    /// So much sooner than else at a gateway's wish, when its keys changed: it may sign with one more at any moment.
+    pub sooner_after_change: Duration,
 }
 
 /// How it stands with the keys of a provider.

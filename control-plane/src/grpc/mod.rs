@@ -53,8 +53,8 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// Takes the authority out of the database, or makes it, and begins to follow changes and to ask issuers for keys; the tasks that do so end with
-    /// `stop`.
+    /// Takes the authority out of the database, or makes it, and begins to follow changes and to ask issuers for keys; the
+    /// tasks that do so end with `stop`.
     pub(crate) async fn open(
         db: Database,
         sealer: Arc<Sealer>,

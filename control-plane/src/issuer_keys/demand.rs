@@ -7,7 +7,7 @@ use crate::{
 };
 use attach_proto::id::PoolId;
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -37,15 +37,15 @@ impl IssuerKeys {
         let key = (pool, wanted);
         let mut looked_up = {
             let mut demands = self.demands.lock().unwrap_or_else(PoisonError::into_inner);
-            match demands.entry(key.clone()) {
-                Entry::Occupied(under_way) => under_way.get().clone(),
-                Entry::Vacant(new) => {
-                    let (sender, receiver) = watch::channel(None);
-                    new.insert(receiver.clone());
-                    // Apart: whoever wished it first may leave.
-                    tokio::spawn(Arc::clone(self).look_up(key, sender));
-                    receiver
-                }
+            // One whose task is gone without an answer is none.
+            if let Some(under_way) = demands.get(&key).filter(|it| it.has_changed().is_ok()) {
+                under_way.clone()
+            } else {
+                let (sender, receiver) = watch::channel(None);
+                demands.insert(key.clone(), receiver.clone());
+                // Apart: whoever wished it first may leave.
+                tokio::spawn(Arc::clone(self).look_up(key, sender));
+                receiver
             }
         };
         let found = looked_up.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());

@@ -11,7 +11,7 @@ pub(crate) use demand::LookedUp;
 
 use crate::{
     db::{Database, DbError, in_time, issuer_keys as rows},
-    domain::issuer_keys::{Found, Source},
+    domain::issuer_keys::{Found, Pauses, Source},
     ops::{OpError, renew_issuer_keys, withdraw_issuer_keys},
 };
 use attach_issuer::{
@@ -86,8 +86,10 @@ impl IssuerKeys {
     }
 
     async fn look(self: &Arc<Self>) -> Result<(), OpError> {
-        for source in withdraw_issuer_keys(&self.db, self.pace.max_stale).await? {
-            let age = self.pace.max_stale;
+        let age = self.pace.max_stale;
+        // Whatever keeps old keys from being taken out, others are asked for.
+        let withdrawn = withdraw_issuer_keys(&self.db, age).await;
+        for source in withdrawn.as_deref().unwrap_or_default() {
             tracing::error!(issuer.url = %source.issuer, "the issuer's keys are older than {age:?} and are taken out");
         }
         let mut permits = Vec::new();
@@ -97,7 +99,7 @@ impl IssuerKeys {
         for (due, permit) in self.claim(permits.len()).await?.into_iter().zip(permits) {
             tokio::spawn(Arc::clone(self).ask_with(due, permit));
         }
-        Ok(())
+        withdrawn.map(drop)
     }
 
     async fn claim(&self, most: usize) -> Result<Vec<Due>, DbError> {
@@ -119,18 +121,30 @@ impl IssuerKeys {
     /// Asks the issuer, and keeps what it said. Whatever goes wrong is tried again later.
     async fn ask(&self, due: &Due) {
         let source = &due.source;
-        let kept = match found(&self.fetcher, due).await {
-            Ok(found) => self.keep(source, &found).await,
-            Err(fault) => self.note(source, &fault.to_string()).await.map_err(OpError::from),
-        };
-        if let Err(error) = kept {
+        let warn = |error: &dyn std::fmt::Display| {
             tracing::warn!(issuer.url = %source.issuer, %error, "what an issuer answered can't be kept");
+        };
+        let problem = match found(&self.fetcher, due).await {
+            Ok(found) => match self.keep(source, &found).await {
+                Ok(()) => return,
+                Err(error) => {
+                    warn(&error);
+                    "what it answered can't be kept".to_owned()
+                }
+            },
+            Err(fault) => fault.to_string(),
+        };
+        if let Err(error) = self.note(source, &problem).await {
+            warn(&error);
         }
     }
 
     async fn keep(&self, source: &Source, found: &Found) -> Result<(), OpError> {
-        let next = self.pace.next_refresh();
-        if in_time(renew_issuer_keys(&self.db, source, found, next)).await? {
+        let pauses = Pauses {
+            refresh: self.pace.next_refresh(),
+            sooner_after_change: self.pace.cool_down.saturating_sub(self.pace.cool_down_after_change),
+        };
+        if in_time(renew_issuer_keys(&self.db, source, found, pauses)).await? {
             tracing::info!(issuer.url = %source.issuer, keys = found.keys, "the issuer's keys changed");
         }
         Ok(())

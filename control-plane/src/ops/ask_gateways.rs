@@ -14,6 +14,7 @@ use attach_proto::{
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::json;
+use uuid::Uuid;
 
 /// Of a credential's hash: enough to tell two of them apart, and of no use to who would guess one.
 const HASH_BYTES: usize = 8;
@@ -56,19 +57,27 @@ fn about(asking: Asking) -> Result<(About, String), OpError> {
             Err(invalid("credential", "is longer than 32768 bytes, which no credential is"))
         }
         (credential, "") => {
-            let hash = digest(&SHA256, credential.as_bytes());
-            let hash: String =
-                hash.as_ref().iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect();
-            Ok((About::Credential(credential.to_owned()), format!("credential sha256:{hash}…")))
+            Ok((About::Credential(credential.to_owned()), format!("credential {}", hashed(credential))))
         }
         // It would be written down, and shown again.
         ("", id) if is_credential(id) => Err(invalid(
             "request_id",
             "is none: it has at most 128 letters, digits and -_.: and a token goes into the other field",
         )),
-        ("", id) => Ok((About::RequestId(id.to_owned()), format!("request {id}"))),
+        // One that no gateway made may be a key of some other service.
+        ("", id) => {
+            let shown = if Uuid::try_parse(id).is_ok() { id.to_owned() } else { hashed(id) };
+            Ok((About::RequestId(id.to_owned()), format!("request {shown}")))
+        }
         (_, _) => Err(invalid("request_id", "is filled in beside a credential: ask about one at a time")),
     }
+}
+
+/// In the place of what must not be written down.
+fn hashed(secret: &str) -> String {
+    let hash = digest(&SHA256, secret.as_bytes());
+    let hash: String = hash.as_ref().iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hash}…")
 }
 
 #[cfg(test)]
@@ -86,7 +95,11 @@ mod tests {
         let (about, target) = asked(&format!(" {token}\n"), "").unwrap();
         assert_eq!(about, About::Credential(token.to_owned()));
         assert!(target.starts_with("credential sha256:") && target.len() < 40, "{target}");
-        assert_eq!(asked("", " refused-1 ").unwrap().1, "request refused-1");
+        let id = "01a201c8-ea96-764f-9759-26128ab71193";
+        assert_eq!(asked("", &format!(" {id} ")).unwrap().1, format!("request {id}"));
+        let (about, target) = asked("", "sk-other-0123456789").unwrap();
+        assert_eq!(about, About::RequestId("sk-other-0123456789".to_owned()));
+        assert!(target.starts_with("request sha256:") && target.len() < 40, "{target}");
         for (credential, request_id, problem) in [
             ("", "", "is empty"),
             (token, "refused-1", "one at a time"),

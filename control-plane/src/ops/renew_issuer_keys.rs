@@ -5,21 +5,20 @@ use crate::{
     db::{Database, audit, heads, issuer_key_sets},
     domain::{
         actor::Actor,
-        issuer_keys::{Found, Source},
+        issuer_keys::{Found, Pauses, Source},
     },
 };
 use serde_json::json;
-use std::time::Duration;
 
-/// Whether they changed: then there is a revision with them, and an entry in the trail. The issuer is asked again after `next`.
+/// Whether they changed: then there is a revision with them, and an entry in the trail. The issuer is asked again after `pauses`.
 pub(crate) async fn renew_issuer_keys(
     db: &Database,
     source: &Source,
     found: &Found,
-    next: Duration,
+    pauses: Pauses,
 ) -> Result<bool, OpError> {
     let mut tx = db.system().await?;
-    if issuer_key_sets::confirm(tx.connection(), source, found, next).await? {
+    if issuer_key_sets::confirm(tx.connection(), source, found, pauses.refresh).await? {
         tx.commit().await?;
         return Ok(false);
     }
@@ -28,7 +27,7 @@ pub(crate) async fn renew_issuer_keys(
     let connection = tx.connection();
     let version = heads::next_config(connection).await?;
     // Nobody goes by it any more.
-    if !issuer_key_sets::replace(connection, source, found, next, version).await? {
+    if !issuer_key_sets::replace(connection, source, found, pauses, version).await? {
         return Ok(false);
     }
     issuer_key_sets::touch_pools(connection, source, version).await?;

@@ -46,7 +46,11 @@ fn nonsense(elsewhere: &str) -> Vec<(&'static str, Script, &'static str)> {
     let huge = format!("{{\"x\":\"{}\",{}", "x".repeat(2 << 20), &evil[1..]);
     let leads_away = format!("location: {elsewhere}/keys\r\n");
     vec![
-        ("a page", raw(http("200 OK", "content-type: text/html\r\n", "<html>Sign in</html>")), "expected"),
+        (
+            "a page",
+            raw(http("200 OK", "content-type: text/html\r\n", "<html>Sign in</html>")),
+            "no JSON object",
+        ),
         ("an empty set", Script::Json(200, json!({"keys": []})), "key"),
         ("keys of no use", Script::Json(200, json!({"keys": [{"kty": "oct", "k": "AA"}]})), "key"),
         ("a set that ends in the middle", raw(whole.slice(..whole.len() - 20)), "broke off"),

@@ -29,6 +29,8 @@ impl Questions {
         let wanted = v1::KeysWanted { issuer, jwks_url: jwks_url.map(String::from).unwrap_or_default() };
         // A control plane of before these questions answers none.
         self.asked.retain(|(_, waiting)| !waiting.is_closed());
+        // What was found may be in a revision that this gateway refuses.
+        self.found.retain(|(_, waiting)| !waiting.is_closed());
         self.asked.push((wanted.clone(), answer));
         wanted
     }

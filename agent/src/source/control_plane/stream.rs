@@ -32,6 +32,9 @@ use tonic::Streaming;
 /// lying does not listen.
 const OUTBOX: usize = 16;
 
+/// Room that wishes for keys leave to the others: strangers cause them, and must not be what ends the stream.
+const ROOM_BESIDE_WISHES: usize = OUTBOX / 2;
+
 /// Longest Hello: three quarters of a message, which names some 50,000 resources.
 const MAX_HELLO_BYTES: usize = MAX_MESSAGE_BYTES / 4 * 3;
 
@@ -139,7 +142,7 @@ impl<B: Fn(&Snapshot)> Stream<'_, B> {
                     Err(status) => Err(end_of(&status)),
                 },
                 _ = heartbeats.tick() => self.beat(),
-                wanted = self.questions.next() => self.send(Out::KeysWanted(wanted)),
+                wanted = self.questions.next(), if self.has_room_for_wishes() => self.send(Out::KeysWanted(wanted)),
                 () = self.of.link.renewed() => Err(End::Renewed),
                 () = sleep_until(last_word + SILENCE) => {
                     Err(End::Broken(format!("no word for {SILENCE:?}")))
@@ -149,6 +152,11 @@ impl<B: Fn(&Snapshot)> Stream<'_, B> {
                 return end;
             }
         }
+    }
+
+    /// Looked at after each message; a heartbeat comes within seconds.
+    fn has_room_for_wishes(&self) -> bool {
+        self.out.as_ref().is_none_or(|out| out.capacity() > ROOM_BESIDE_WISHES)
     }
 
     fn send(&self, message: Out) -> Result<(), End> {
