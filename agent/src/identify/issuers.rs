@@ -122,12 +122,10 @@ impl Issuers {
             if find(&running, provider).is_none() {
                 let one =
                     find(&before, provider).cloned().unwrap_or_else(|| self.start(Source::of(provider)));
-                if one.keys.source.is_pushed() {
-                    one.keys.receive(provider.jwks.as_ref());
-                }
                 running.entry(provider.issuer.clone()).or_default().push(one);
             }
         }
+        receive(&running, &snapshot.bundle().identity_providers);
         for source in snapshot.web_dids().filter_map(Source::of_did) {
             if find_source(&running, &source).is_none() {
                 let one = find_source(&before, &source).cloned();
@@ -184,6 +182,23 @@ impl Issuers {
             fetcher: self.fetcher.clone(),
         };
         Arc::new(Running { keys, task: Some(self.control.spawn(renewer.run()).abort_handle()) })
+    }
+}
+
+/// Hands out what the control plane sent. Two providers may mean one source, by two spellings of their issuer, and only the
+/// one that was there first have keys yet.
+fn receive(running: &HashMap<String, Vec<Arc<Running>>>, providers: &[IdentityProvider]) {
+    let mut sent: HashMap<*const Running, Option<&Arc<str>>> = HashMap::new();
+    for provider in providers {
+        if let Some(one) = find(running, provider).filter(|one| one.keys.source.is_pushed()) {
+            let jwks = sent.entry(Arc::as_ptr(one)).or_default();
+            *jwks = jwks.or(provider.jwks.as_ref());
+        }
+    }
+    for one in running.values().flatten() {
+        if let Some(jwks) = sent.get(&Arc::as_ptr(one)) {
+            one.keys.receive(*jwks);
+        }
     }
 }
 

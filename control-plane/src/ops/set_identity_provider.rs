@@ -5,7 +5,9 @@ use crate::{
     db::{Database, DbError, audit, heads, identity_providers, pools},
     domain::actor::Actor,
 };
+use attach_issuer::key_set::KeySet;
 use attach_proto::{
+    Invalid,
     bundle::{IdentityProvider, KeySource},
     v1,
 };
@@ -21,14 +23,22 @@ pub async fn set_identity_provider(
     actor: &Actor,
     said: v1::IdentityProvider,
 ) -> Result<(), OpError> {
-    let IdentityProvider { id, tenant, clock_skew, jwks, key_source, .. } =
+    let IdentityProvider { id, tenant, clock_skew, jwks, jwks_url, key_source, .. } =
         IdentityProvider::try_from(said.clone())?;
+    // As gateways write it, who ask for the keys that are there.
+    let said = v1::IdentityProvider { jwks_url: jwks_url.map(String::from).unwrap_or_default(), ..said };
     if clock_skew > MAX_CLOCK_SKEW {
         return Err(OpError::Invalid { field: "clock_skew", problem: "must be at most 10 minutes" });
     }
     if jwks.is_some() && key_source == KeySource::ControlPlane {
         let problem = "is the control plane, and jwks is given too: leave out one of them";
         return Err(OpError::Invalid { field: "key_source", problem });
+    }
+    if let Some(jwks) = &jwks {
+        KeySet::parse(jwks.as_bytes()).map_err(|fault| Invalid {
+            path: "jwks".to_owned(),
+            problem: format!("can't be used: {fault}"),
+        })?;
     }
     let mut tx = db.tenant(tenant).await?;
     let (connection, tenant) = tx.parts();

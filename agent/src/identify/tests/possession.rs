@@ -116,9 +116,10 @@ const EDITS: &[(&str, Edit, &str)] = &[
         |_, c| c["htu"] = json!("https://gateway.example/v1/chat/completions?a=b"),
         "ok",
     ),
-    ("as old as it may be", |_, c| c["iat"] = json!(NOW - 30), "ok"),
-    ("older", |_, c| c["iat"] = json!(NOW - 31), "dpop_proof"),
-    ("from the future", |_, c| c["iat"] = json!(NOW + 31), "dpop_proof"),
+    ("as old as it may be", |_, c| c["iat"] = json!(NOW - 29), "ok"),
+    // From then on it is forgotten that it was used.
+    ("older", |_, c| c["iat"] = json!(NOW - 30), "dpop_proof"),
+    ("from the future", |_, c| c["iat"] = json!(NOW + 30), "dpop_proof"),
     ("without a time", |_, c| remove(c, "iat"), "dpop_proof"),
     ("another method", |_, c| c["htm"] = json!("GET"), "dpop_proof"),
     ("the method in small letters", |_, c| c["htm"] = json!("post"), "dpop_proof"),

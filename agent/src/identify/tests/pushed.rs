@@ -43,6 +43,27 @@ async fn a_withdrawn_key_stops_with_the_bundle_that_lacks_it_also_for_whom_was_v
 }
 
 #[tokio::test]
+async fn a_second_provider_that_has_no_keys_yet_takes_none_from_the_first_of_the_same_issuer() {
+    let key = TestKey::p256("k");
+    let mut world = World::with(sent(1, &[&key]), quick());
+    let _questions = world.questions();
+    let provider_with = |id, keys: &[&TestKey]| {
+        let mut one = provider(id, "acme", ISSUER, if keys.is_empty() { "other" } else { AUDIENCE });
+        one.key_source = KeySource::ControlPlane;
+        one.jwks = (!keys.is_empty()).then(|| jwks(keys).to_string().into());
+        one
+    };
+    for providers in [
+        vec![provider_with("a-neighbour", &[]), provider_with("idp", &[&key])],
+        vec![provider_with("idp", &[&key]), provider_with("neighbour", &[])],
+    ] {
+        world.snapshot = bundle(2, providers, Vec::new());
+        world.issuers.apply(&world.snapshot);
+        assert_eq!(world.verdict(&key.token(&claims(ISSUER))).await, "ok");
+    }
+}
+
+#[tokio::test]
 async fn who_brings_an_unknown_key_waits_until_the_control_plane_has_sent_it() {
     let (old, new) = (TestKey::p256("old"), TestKey::p256("new"));
     let world = World::with(sent(1, &[&old]), Pace { patience: Duration::from_secs(5), ..quick() });

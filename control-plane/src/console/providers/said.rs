@@ -59,7 +59,7 @@ pub(super) fn asked(before: IdentityProvider, sent: &Sent) -> Result<IdentityPro
         proofs: chosen("proofs", &|of| word(&PROOFS, of).map(Into::into))?,
         audience_claim: sent.text("audience_claim"),
         required_scopes: sent.lines("required_scopes"),
-        required_claims: required(&before.required_claims, &sent.text("required_claims")),
+        required_claims: required(&before.required_claims, &sent.text("required_claims"))?,
         clients: sent.lines("clients"),
         max_age: seconds(sent, "max_age")?,
         clock_skew: seconds(sent, "clock_skew")?,
@@ -100,16 +100,23 @@ fn written(required: &[RequiredClaim]) -> String {
 }
 
 /// A value with a comma can't be written on a line; as long as nobody touches them, they are what they were.
-fn required(before: &[RequiredClaim], text: &str) -> Vec<RequiredClaim> {
+fn required(before: &[RequiredClaim], text: &str) -> Result<Vec<RequiredClaim>, Wrong> {
     if text == written(before).trim() {
-        return before.to_vec();
+        return Ok(before.to_vec());
     }
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let required = lines.map(|line| {
-        let (claim, values) = line.split_once('=').unwrap_or((line, ""));
+        let (claim, values) =
+            line.split_once('=').map_or((line, None), |(claim, values)| (claim, Some(values)));
         let (claim, absent) = claim.strip_prefix(NOT).map_or((claim, false), |claim| (claim, true));
-        let values = values.split(',').map(str::trim).filter(|value| !value.is_empty());
-        RequiredClaim { claim: claim.trim().to_owned(), any_of: values.map(str::to_owned).collect(), absent }
+        let any_of = values.unwrap_or_default().split(',').map(str::trim).filter(|value| !value.is_empty());
+        let any_of: Vec<_> = any_of.map(str::to_owned).collect();
+        // Less than was meant to be asked for would be asked.
+        if values.is_some() && any_of.is_empty() {
+            let problem = format!("has a line without a value behind its sign: {line}");
+            return Err(Wrong::new("required_claims", problem));
+        }
+        Ok(RequiredClaim { claim: claim.trim().to_owned(), any_of, absent })
     });
     required.collect()
 }
@@ -180,7 +187,8 @@ mod tests {
 
     #[test]
     fn a_required_claim_is_a_line_with_its_values_behind_a_sign() {
-        let lines = required(&[], " /a \n\n/b=x , y,\n/c = true\n! /d");
+        let lines = required(&[], " /a \n\n/b=x , y,\n/c = true\n! /d").unwrap();
+        assert!(required(&[], "/email_verified = ,").unwrap_err().problem.contains("without a value"));
         let texts: Vec<_> =
             lines.iter().map(|of| (of.claim.as_str(), of.any_of.join("|"), of.absent)).collect();
         let expected = [("/a", "", false), ("/b", "x|y", false), ("/c", "true", false), ("/d", "", true)];

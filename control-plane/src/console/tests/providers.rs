@@ -29,8 +29,12 @@ const WHOLE: &[(&str, &str)] = &[
     ("forwarded", "/a\r\n/b"),
     ("organisation", "/org"),
     ("organisations", "Acme, Inc\r\nother"),
-    ("jwks", "{\"keys\": [{\"kty\": \"OKP\"}]}"),
+    ("jwks", KEYS),
 ];
+
+/// With the key of RFC 8037, appendix A.2.
+const KEYS: &str =
+    r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
 const PATH: &str = "/tenants/acme/providers";
 
@@ -61,7 +65,7 @@ async fn all_that_is_said_of_a_provider_reaches_the_gateways_and_stands_in_the_f
     assert_eq!((provider.max_age.unwrap().seconds, provider.clock_skew.unwrap().seconds), (3600, 5));
     assert_eq!((provider.clients, provider.audience_claim.as_str()), (vec!["web".to_owned()], "/client_id"));
     assert_eq!(provider.organisations, ["Acme, Inc", "other"]);
-    assert_eq!(provider.jwks, "{\"keys\": [{\"kty\": \"OKP\"}]}");
+    assert_eq!(provider.jwks, KEYS);
     let claims = provider.claims.unwrap();
     assert_eq!([&claims.user, &claims.email, &claims.groups], ["/uid", "/mail", "/realm/groups"]);
     assert_eq!([&claims.roles, &claims.project, &claims.cost_centre], ["*/roles", "/project", "/cc"]);
@@ -169,6 +173,7 @@ async fn each_mistake_stands_beside_its_field_with_all_words_kept_and_its_part_u
         ("jwks_url", "keys.example", "is not a URL"),
         ("jwks", "{}", "needs a list"),
         ("jwks", "{\"keys\": []}", "has no keys"),
+        ("jwks", "{\"keys\": [{\"kty\": \"oct\", \"k\": \"AA\"}]}", "none of its 1 keys is usable"),
     ] {
         let mut fields: Vec<_> = WHOLE.iter().copied().filter(|(name, _)| *name != field).collect();
         if field == "jwks_url" {
@@ -211,8 +216,11 @@ async fn each_mistake_stands_beside_its_field_with_all_words_kept_and_its_part_u
 async fn a_key_set_of_many_keys_goes_through_the_form_and_no_form_is_endless() {
     let Some(served) = Served::start().await else { return };
     let browser = Browser::signed_in(&served).await;
-    let key = format!("{{\"kty\": \"RSA\", \"n\": \"{}\"}}", "\"x".repeat(400).replace('"', "+"));
-    let keys = format!("{{\"keys\": [{}]}}", vec![key; 100].join(", "));
+    let chain = "+x".repeat(400);
+    let key = |kid| {
+        KEYS[10..KEYS.len() - 3].to_owned() + &format!(", \"kid\": \"{kid}\", \"x5c\": [\"{chain}\"]}}")
+    };
+    let keys = format!("{{\"keys\": [{}]}}", (0..100).map(key).collect::<Vec<_>>().join(", "));
     assert!(keys.len() > 64 * 1024);
     let fields =
         [("id", "big"), ("issuer", "https://big.example/"), ("audiences", "api"), ("jwks", keys.as_str())];
