@@ -67,7 +67,7 @@ impl Fetcher {
     /// The body of the 200 answer to a GET of `url`.
     ///
     /// # Errors
-    /// Anything but a whole 200 answer within [`FETCH_TIMEOUT`] and [`MAX_BODY_BYTES`], from where the guard lets it lead.
+    /// Anything but a whole 200 answer within 5 s and 1 MiB, from where the guard lets it lead.
     pub async fn fetch(&self, url: &Url) -> Result<Bytes, FetchError> {
         let request = Request::get("/").header(header::ACCEPT, "application/json").body(Full::default())?;
         let response = self.exchange(url, request, FETCH_TIMEOUT).await?;
@@ -80,7 +80,7 @@ impl Fetcher {
     /// The whole answer to a request, whatever its status. The request's address and `Host` are `url`.
     ///
     /// # Errors
-    /// No whole answer within `longest` and [`MAX_BODY_BYTES`], from where the guard lets it lead.
+    /// No whole answer within `longest` and 1 MiB, from where the guard lets it lead.
     pub async fn exchange(
         &self,
         url: &Url,
