@@ -103,7 +103,12 @@ async fn whatever_somebody_writes_stays_text() {
         ("issuer", "https://x/<script>"),
         ("audiences", EVIL),
         ("required_claims", "/<script> = </textarea><script>"),
-        ("jwks", "{\"keys\": [\"</textarea><script>\"]}"),
+        // The key of RFC 8037, appendix A.2.
+        (
+            "jwks",
+            r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+                "x5u": "</textarea><script>"}]}"#,
+        ),
     ];
     browser.done("/tenants/acme/providers", &provider).await;
     let dids = [("allowed", "*"), ("audiences", EVIL)];
