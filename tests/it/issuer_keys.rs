@@ -203,6 +203,21 @@ async fn a_rotation_under_load_is_noticed_by_no_caller_and_a_withdrawn_key_stops
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_rotation_is_looked_up_soon_after_the_first_however_often_callers_come() {
+    let Some(world) = world().await else { return };
+    let issuer = &world.issuer;
+    issuer.publish_as(&["old", "new"]);
+    assert_eq!(world.chat(&issuer.token_as("new", "ada")).await.status, 200);
+    issuer.publish_as(&["new", "newer"]);
+    // Whoever comes too early must not put it off; the pause without a change is 30 s.
+    eventually("the third key is good", Duration::from_secs(10), async || {
+        let answer = world.chat(&issuer.token_as("newer", "ada")).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_unknown_keys_asks_the_issuer_once() {
     let Some(world) = world().await else { return };
     let before = world.issuer.fetches();

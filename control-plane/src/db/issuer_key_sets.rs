@@ -45,8 +45,7 @@ pub(crate) async fn replace(
          set effective_issuer = $3, jwks_uri = $4, jwks = $5, keys = $6, skipped_keys = $7, fetched_at = now(),
              ended_at = now(), failures = 0, problem = null, version = $8,
              next_attempt_at = now() + $9::float8 * interval '1 second',
-             demanded_at = case when demanded_at is not null
-                 then least(demanded_at, now() - $10::float8 * interval '1 second') end
+             demanded_at = demanded_at - $10::float8 * interval '1 second'
          where issuer = $1 and jwks_url = $2",
         source.issuer,
         source.jwks_url,

@@ -142,7 +142,8 @@ impl IssuerKeys {
     async fn keep(&self, source: &Source, found: &Found) -> Result<(), OpError> {
         let pauses = Pauses {
             refresh: self.pace.next_refresh(),
-            sooner_after_change: self.pace.cool_down.saturating_sub(self.pace.cool_down_after_change),
+            // Half of a gateway's own pause, for its next wish must not come a moment too early.
+            sooner_after_change: self.pace.cool_down.saturating_sub(self.pace.cool_down_after_change / 2),
         };
         if in_time(renew_issuer_keys(&self.db, source, found, pauses)).await? {
             tracing::info!(issuer.url = %source.issuer, keys = found.keys, "the issuer's keys changed");
