@@ -43,6 +43,19 @@ async fn a_withdrawn_key_stops_with_the_bundle_that_lacks_it_also_for_whom_was_v
 }
 
 #[tokio::test]
+async fn an_operator_is_told_of_an_issuer_without_keys_until_the_bundle_that_brings_them() {
+    let key = TestKey::p256("k");
+    let mut world = World::with(sent(1, &[&key]), quick());
+    let error = |world: &World| world.issuers.status().pop().unwrap().last_error;
+    assert_eq!(error(&world), None);
+    world.receive(2, &[]);
+    let told = error(&world).unwrap();
+    assert!(told.contains("has none that it could go by"), "{told}");
+    world.receive(3, &[&key]);
+    assert_eq!(error(&world), None);
+}
+
+#[tokio::test]
 async fn a_second_provider_that_has_no_keys_yet_takes_none_from_the_first_of_the_same_issuer() {
     let key = TestKey::p256("k");
     let mut world = World::with(sent(1, &[&key]), quick());

@@ -6,6 +6,7 @@ use super::{
     *,
 };
 use crate::identify::check_key_sets;
+use attach_proto::bundle::KeySource;
 
 #[tokio::test]
 async fn a_fault_of_time_tells_the_token_s_own_time_in_seconds() {
@@ -58,6 +59,19 @@ async fn issuers_in_trouble_are_told_first_and_no_more_than_are_asked_for() {
     issuer.go_down().await;
     eventually("it is missed", || world.issuers.status().iter().any(|it| it.last_error.is_some())).await;
     assert_eq!(first(), issuer.url, "its keys are good, and it fails");
+}
+
+#[tokio::test]
+async fn an_operator_is_told_where_the_keys_of_an_issuer_come_from() {
+    let by_metadata = provider("metadata", "acme", "http://127.0.0.1:2", AUDIENCE);
+    let mut by_address = provider("address", "acme", "http://127.0.0.1:3", AUDIENCE);
+    by_address.jwks_url = Some("http://127.0.0.1:4/keys".parse().unwrap());
+    let mut pushed = provider("pushed", "acme", "http://127.0.0.1:5", AUDIENCE);
+    pushed.key_source = KeySource::ControlPlane;
+    let world = World::new(vec![given(), by_metadata, by_address, pushed]);
+    let sources: Vec<_> = world.issuers.status().into_iter().map(|it| it.source).collect();
+    let expected = [Some("bundle"), None, Some("http://127.0.0.1:4/keys"), Some("control plane")];
+    assert_eq!(sources, expected.map(|it| it.map(str::to_owned)));
 }
 
 #[tokio::test]
