@@ -73,4 +73,11 @@ mod tests {
         assert!(pace.retry(u32::MAX) < Duration::from_secs(36));
         assert!(pace.next_refresh() <= pace.refresh);
     }
+
+    #[test]
+    fn keys_are_renewed_before_they_are_as_old_as_an_operator_lets_them_be() {
+        let other = Pace { max_stale: Duration::from_secs(7), ..Pace::default() };
+        let pace = other.with_ttl(Duration::from_secs(100));
+        assert_eq!((pace.refresh, pace.max_stale), (Duration::from_secs(80), Duration::from_secs(7)));
+    }
 }

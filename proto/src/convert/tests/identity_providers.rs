@@ -54,6 +54,10 @@ const CASES: &[(&str, Edit, &str)] = &[
     ("a product of later", |p| p.product = 99, "product: 99 is not known"),
     ("an address of keys", |p| p.jwks_url = "https://login.example/keys".to_owned(), "ok"),
     ("one that is none", |p| p.jwks_url = "/keys".to_owned(), "jwks_url: "),
+    ("one as long as the gateway takes any", |p| p.jwks_url = long_url(MAX_URL_BYTES + 1), "ok"),
+    ("one that the control plane keeps", |p| kept(p, MAX_URL_BYTES), "ok"),
+    ("a longer one", |p| kept(p, MAX_URL_BYTES + 1), "jwks_url: must have at most 1024 bytes"),
+    ("a source of keys of later", |p| p.key_source = 99, "key_source: 99 is not known"),
     ("keys", |p| p.jwks = key_set(100), "ok"),
     ("as many as may be", |p| p.jwks = key_set(MAX_JWKS_BYTES), "ok"),
     ("more", |p| p.jwks = key_set(MAX_JWKS_BYTES + 1), "jwks: is longer than 1048576 bytes"),
@@ -126,6 +130,11 @@ const CASES: &[(&str, Edit, &str)] = &[
 fn long_url(bytes: usize) -> String {
     let host = "https://login.example/";
     format!("{host}{}", "a".repeat(bytes - host.len()))
+}
+
+fn kept(provider: &mut IdentityProvider, bytes: usize) {
+    provider.key_source = v1::KeySource::ControlPlane.into();
+    provider.jwks_url = long_url(bytes);
 }
 
 fn claim(path: &str) -> RequiredClaim {
