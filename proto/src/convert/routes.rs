@@ -247,7 +247,19 @@ mod tests {
         ] {
             assert!(said.starts_with(expected), "{said}");
         }
-        assert!(problem(vec![route("/x"); 257]).starts_with("allow: has more than 256"));
+    }
+
+    #[test]
+    fn as_many_routes_and_registries_as_may_be_are_taken_and_one_more_is_not() {
+        let many = |routes: usize, registries: usize| {
+            let allow = (0..routes).map(|number| route(&format!("/v1/x{number}"))).collect();
+            let registries = (0..registries).map(|number| format!("x{number}.example")).collect();
+            Routes::try_from(v1::Routes { allow, registries })
+        };
+        let all = many(256, 64).unwrap();
+        assert_eq!(many(257, 64).unwrap_err().to_string(), "allow: has more than 256 routes; use `/*`");
+        assert_eq!(many(256, 65).unwrap_err().to_string(), "registries: has more than 64 hosts");
+        assert_eq!(Routes::try_from(v1::Routes::from(&all)), Ok(all), "sent on, they are the same");
     }
 
     #[test]
