@@ -166,6 +166,8 @@ mod tests {
         let taken = Taken::of(&said("https://login.example/")).unwrap();
         assert_eq!((taken.product, taken.is_by_address), (None, true));
         assert_eq!(value(&taken, "algorithms"), Some("RS256, ES256"));
+        let types = "access tokens (at+jwt), access tokens (JWT, or no type)";
+        assert_eq!(value(&taken, "token_types"), Some(types));
         assert_eq!(Taken::of(&said("login.example")).unwrap_err().path, "issuer");
     }
 }

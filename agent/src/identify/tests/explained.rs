@@ -15,7 +15,12 @@ use crate::identify::{
     sha256,
     witness::Kind,
 };
-use attach_proto::did::{DidPolicy, KeyKind};
+use attach_proto::{
+    bundle::Proof,
+    did::{DidPolicy, KeyKind},
+    key_text,
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::borrow::Cow;
 
 pub(super) fn assert_agrees(
@@ -206,7 +211,7 @@ async fn what_no_rule_demands_and_what_each_request_must_show_are_told_apart() {
     let key = TestKey::p256("k");
     let issuer = TestIssuer::start(&[&key]).await;
     let mut bound = provider("idp", "acme", &issuer.url, AUDIENCE);
-    bound.proofs = vec![attach_proto::bundle::Proof::Dpop];
+    bound.proofs = vec![Proof::Dpop, Proof::Certificate];
     bound.clients = vec!["web".to_owned()];
     let world = World::new(vec![bound]);
     world.settled().await;
@@ -221,4 +226,21 @@ async fn what_no_rule_demands_and_what_each_request_must_show_are_told_apart() {
         "{explained:#?}"
     );
     assert_eq!(outcomes(&explained, Outcome::NotReached), ["possession"]);
+    let possession = explained.rows.iter().find(|row| row.check == Check::Possession).unwrap();
+    assert!(possession.note.contains("a DPoP proof"), "{possession:?}");
+    assert!(world.explain(&format!("DPoP {}", key.token(&claims))).await.caller.is_some());
+
+    claims["cnf"] = json!({"x5t#S256": URL_SAFE_NO_PAD.encode([7; 32])});
+    let token = key.token(&claims);
+    assert!(world.explain(&token).await.caller.is_some());
+    let explained = world.explain(&format!("DPoP {token}")).await;
+    assert_eq!(outcomes(&explained, Outcome::Failed), ["possession"], "it is bound to no key");
+}
+
+#[tokio::test]
+async fn a_key_that_nobody_made_is_explained_as_a_key() {
+    let world = World::new(Vec::new());
+    let explained = world.explain(&key_text::write(&"0".repeat(16), &"s".repeat(43))).await;
+    assert_eq!(explained.kind, Some(Kind::ApiKey));
+    assert_eq!(outcomes(&explained, Outcome::Failed), ["key_known"]);
 }

@@ -1,9 +1,13 @@
 //! Keys that the control plane fetches: they come with the bundle, and what is missing is asked for by the stream.
 
 use super::{issuer::jwks, mint::TestKey, *};
-use crate::identify::pushed::Question;
+use crate::identify::{
+    demand_budget::DemandBudget,
+    issuer_keys::{Attempts, IssuerKeys, RenewFault, Renewal},
+    pushed::Question,
+};
 use attach_proto::bundle::KeySource;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 const ISSUER: &str = "https://issuer.test";
 
@@ -40,6 +44,24 @@ async fn a_withdrawn_key_stops_with_the_bundle_that_lacks_it_also_for_whom_was_v
     assert_eq!(world.verdict(&new.token(&claims(ISSUER))).await, "issuer_unavailable");
     let status = world.issuers.status().pop().unwrap();
     assert_eq!((status.source.as_deref(), status.usable), (Some("control plane"), false));
+}
+
+#[tokio::test]
+async fn what_was_verified_holds_while_the_same_keys_are_sent_and_no_longer() {
+    let (old, new) = (TestKey::p256("old"), TestKey::p256("new"));
+    let world = World::with(sent(1, &[&old, &new]), quick());
+    let keys = world.issuers.keys_of(&world.snapshot.bundle().identity_providers[0]).unwrap();
+    let generation = keys.held(world.now()).unwrap().generation;
+    for (revision, sent_keys, holds) in [
+        (2, &[&old, &new][..], true),
+        (3, &[&new, &old], true),
+        (4, &[&new], false),
+        (5, &[&old, &new], false),
+    ] {
+        // A core may still serve by the bundle before.
+        world.issuers.apply(&sent(revision, sent_keys));
+        assert_eq!(keys.is_current(generation, world.now()), holds, "{revision}");
+    }
 }
 
 #[tokio::test]
@@ -133,6 +155,19 @@ async fn without_the_control_plane_known_keys_go_on_and_an_unknown_one_may_yet_b
     questions.recv().await.unwrap().answer.send(Ok(())).unwrap();
     eventually("the error is gone", || world.issuers.status().pop().unwrap().last_error.is_none()).await;
     drop(questions);
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_wished_is_counted_and_stands_for_one_that_somebody_wishes() {
+    let pace = Pace { cool_down: Duration::from_secs(60), ..quick() };
+    let source = Source::of(&sent(1, &[]).bundle().identity_providers[0]);
+    let keys = IssuerKeys::pushed(source, pace, Arc::new(DemandBudget::new(10)));
+    keys.begin_demand();
+    keys.end_question(None, Instant::now());
+    assert_eq!(keys.renewed().await, Renewal::CoolingDown);
+    keys.begin_demand();
+    keys.end_question(Some(RenewFault::ControlPlaneAway), Instant::now());
+    assert_eq!(keys.state().attempts, Attempts { good: 1, failed: 1 });
 }
 
 #[tokio::test]
