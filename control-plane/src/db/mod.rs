@@ -72,12 +72,39 @@ pub enum DbError {
     /// Another row has it already, or what is referred to is not there; by the constraint's name.
     #[error("the constraint {constraint} does not allow it")]
     Conflict { constraint: String },
+    /// A tenant's configuration would leave too little of a gateway's memory to that of others (migration 9).
+    #[error("{0}")]
+    Full(Full),
     /// A value that no column or index of it takes.
     #[error("the database can't keep a value")]
     Value(#[source] sqlx::Error),
     /// A fault of the program.
     #[error("the database refused a statement")]
     Statement(#[source] sqlx::Error),
+}
+
+/// What has no room for more configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    #[error(
+        "the tenant has as much configuration as gateways take of one (16 MiB): remove some of its keys first"
+    )]
+    Tenant,
+    #[error(
+        "a pool of the tenant has as much configuration as gateways take (32 MiB): let another pool serve some of its \
+         tenants"
+    )]
+    Pool,
+}
+
+impl Full {
+    fn of_constraint(name: &str) -> Option<Self> {
+        match name {
+            "tenant_has_room" => Some(Self::Tenant),
+            "pool_has_room" => Some(Self::Pool),
+            _ => None,
+        }
+    }
 }
 
 impl DbError {
@@ -99,7 +126,10 @@ impl From<sqlx::Error> for DbError {
             _ => None,
         });
         match (constraint, &error) {
-            (Some(constraint), _) => Self::Conflict { constraint },
+            (Some(constraint), _) => match Full::of_constraint(&constraint) {
+                Some(full) => Self::Full(full),
+                None => Self::Conflict { constraint },
+            },
             (
                 None,
                 sqlx::Error::Io(_)
@@ -340,6 +370,16 @@ async fn check_schema(connection: &mut PgConnection) -> Result<(), OpenError> {
 impl TenantTx {
     pub(crate) fn parts(&mut self) -> (&mut PgConnection, &TenantId) {
         (&mut self.transaction, &self.tenant)
+    }
+
+    /// For a moment with other eyes: those that see what other tenants have.
+    pub(crate) async fn look(&mut self) -> Result<&mut PgConnection, DbError> {
+        take_role(&mut self.transaction, "attach_system", "").await?;
+        Ok(&mut self.transaction)
+    }
+
+    pub(crate) async fn look_away(&mut self) -> Result<(), DbError> {
+        take_role(&mut self.transaction, "attach_app", self.tenant.as_str()).await
     }
 
     pub async fn commit(self) -> Result<(), DbError> {
