@@ -12,11 +12,15 @@ fn provider(tenant: &str, change: impl FnOnce(&mut v1::IdentityProvider)) -> v1:
         issuer: "https://login.example".to_owned(),
         audiences: vec!["https://gateway.example".to_owned()],
         organisations: vec![format!("{tenant}-org")],
-        claims: Some(v1::ClaimMapping { organisation: "/org".to_owned(), ..Default::default() }),
+        claims: organisation("/org"),
         ..Default::default()
     };
     change(&mut provider);
     provider
+}
+
+fn organisation(place: &str) -> Option<v1::ClaimMapping> {
+    Some(v1::ClaimMapping { organisation: place.to_owned(), ..Default::default() })
 }
 
 /// A gateway would refuse the whole configuration of its pool, of all its tenants.
@@ -27,8 +31,6 @@ async fn a_tenant_can_t_read_organisations_elsewhere_than_those_it_shares_an_aud
     set(provider("acme", |_| ())).await.unwrap();
     let revision = world.revision();
 
-    let organisation =
-        |place: &str| Some(v1::ClaimMapping { organisation: place.into(), ..Default::default() });
     let elsewhere: [(&str, &Change); 5] = [
         ("another claim", &|it| it.claims = organisation("/tenant")),
         ("another claim for the audience", &|it| it.audience_claim = "/client_id".to_owned()),
