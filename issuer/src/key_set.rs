@@ -21,6 +21,10 @@ use thiserror::Error;
 /// Large issuers publish about ten; more than this is no key set of one issuer.
 const MAX_KEYS: usize = 100;
 
+/// Of a set that is sent to gateways: a hundred RSA keys of 4,096 bits, with a third to spare. A tenant's room is reckoned with
+/// it (`migrations/0009_room.sql`).
+const MAX_USABLE_BYTES: usize = 128 << 10;
+
 #[derive(Debug)]
 pub struct KeySet {
     keys: Vec<Key>,
@@ -40,6 +44,8 @@ pub struct Skipped {
 pub enum KeySetFault {
     #[error("it is no JSON Web Key Set: {0}")]
     NotAKeySet(#[from] serde_json::Error),
+    #[error("its usable keys take {0} bytes, more than {MAX_USABLE_BYTES}")]
+    TooLong(usize),
     #[error("it has {0} keys, more than {MAX_KEYS}")]
     TooMany(usize),
     #[error("none of its {0} keys is usable{first}", first = .1.as_deref().unwrap_or_default())]
@@ -108,7 +114,7 @@ impl KeySet {
     /// keys, in whatever order they are listed, and parsed it is the same set.
     ///
     /// # Errors
-    /// It is not the document that this set was parsed from.
+    /// It is not the document that this set was parsed from, or too long for what a provider's keys may take of a gateway.
     pub fn usable(&self, json: &[u8]) -> Result<String, KeySetFault> {
         let Document { keys } = serde_json::from_slice(json)?;
         let is_skipped = |index: usize| self.skipped.iter().any(|skipped| skipped.index == index);
@@ -124,7 +130,11 @@ impl KeySet {
         });
         let mut texts: Vec<String> = texts.collect::<Result<_, serde_json::Error>>()?;
         texts.sort_unstable();
-        Ok(format!("{{\"keys\":[{}]}}", texts.join(",")))
+        let text = format!("{{\"keys\":[{}]}}", texts.join(","));
+        if text.len() > MAX_USABLE_BYTES {
+            return Err(KeySetFault::TooLong(text.len()));
+        }
+        Ok(text)
     }
 
     #[expect(clippy::len_without_is_empty, reason = "without a key it is no set")]

@@ -19,7 +19,7 @@ pub(crate) struct Problem {
     kind: &'static str,
     status: u16,
     title: &'static str,
-    /// For programs: `invalid`, `not_found`, `exists`, `unauthenticated`, `method_not_allowed`, `too_large`,
+    /// For programs: `invalid`, `not_found`, `exists`, `full`, `unauthenticated`, `method_not_allowed`, `too_large`,
     /// `unsupported_media_type`, `unavailable` or `fault`.
     code: &'static str,
     /// For people.
@@ -148,6 +148,7 @@ impl From<DbError> for Problem {
                 let detail = "The database is not available; try again in a few seconds.";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
             }
+            DbError::Full(full) => Self::new(StatusCode::CONFLICT, "full", format!("{full}.")),
             DbError::Value(_) => Self::malformed("A value is beyond what can be kept or looked for."),
             DbError::Conflict { .. } | DbError::Statement(_) => Self::fault(&error),
         }

@@ -35,6 +35,7 @@ impl From<DbError> for Failure {
                 tracing::warn!("the database is not available: {error}");
                 Self::Unavailable
             }
+            DbError::Full(full) => Self::Unreadable(format!("{full}.")),
             DbError::Value(_) => {
                 Self::Unreadable("A value is beyond what can be kept or looked for.".to_owned())
             }

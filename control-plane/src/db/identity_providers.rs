@@ -70,6 +70,33 @@ pub(crate) async fn find(
     row.map(message).transpose()
 }
 
+/// The other providers, of any tenant, that share an audience of its issuer; without keys of their own.
+pub(crate) async fn sharing(
+    connection: &mut PgConnection,
+    tenant: &TenantId,
+    id: &IdentityProviderId,
+    issuer: &str,
+    audiences: &[String],
+) -> Result<Vec<v1::IdentityProvider>, DbError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select tenant_id, id, issuer, settings - 'jwks' as "settings!", $4::text[] as "audiences!"
+           from identity_provider
+           where (tenant_id, id) <> ($1, $2) and (tenant_id, id) in (
+               select taken.tenant_id, taken.provider_id
+               from unnest($4::text[]) wanted join identity_audience taken
+                   on point_of(rtrim(taken.issuer, '/') || ' ' || taken.audience)
+                       && point_of(rtrim($3, '/') || ' ' || wanted))"#,
+        tenant.as_str(),
+        id.as_str(),
+        issuer,
+        audiences,
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(message).collect()
+}
+
 /// Makes the provider, or replaces the one of its id, audiences and all.
 pub(crate) async fn put(
     connection: &mut PgConnection,

@@ -12,6 +12,7 @@ pub(crate) mod audit;
 pub(crate) mod authorities;
 pub(crate) mod configuration;
 pub(crate) mod consumption;
+mod error;
 pub(crate) mod fleet;
 pub(crate) mod heads;
 pub(crate) mod identity_providers;
@@ -29,12 +30,12 @@ pub(crate) mod sign_in;
 pub(crate) mod tenants;
 pub(crate) mod usage;
 
+pub use error::{DbError, Full};
 pub use serving_role::Unfit;
 
 use attach_proto::id::{PoolId, TenantId};
 use sqlx::{
     Connection as _, PgConnection, PgPool, Postgres, Transaction,
-    error::ErrorKind,
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgListener, PgPoolOptions},
 };
@@ -62,74 +63,6 @@ const PATIENCE: Duration = Duration::from_secs(25);
 
 /// How long a look at readiness waits: below the second that balancers usually give it.
 const PING_PATIENCE: Duration = Duration::from_millis(800);
-
-/// Why an operation did not happen.
-#[derive(Debug, thiserror::Error)]
-pub enum DbError {
-    /// Trying again may help.
-    #[error("the database is not available")]
-    Unavailable(#[source] sqlx::Error),
-    /// Another row has it already, or what is referred to is not there; by the constraint's name.
-    #[error("the constraint {constraint} does not allow it")]
-    Conflict { constraint: String },
-    /// A value that no column or index of it takes.
-    #[error("the database can't keep a value")]
-    Value(#[source] sqlx::Error),
-    /// A fault of the program.
-    #[error("the database refused a statement")]
-    Statement(#[source] sqlx::Error),
-}
-
-impl DbError {
-    /// A row that this program would not have written.
-    fn corrupt(table: &'static str, id: &str) -> Self {
-        Self::Statement(sqlx::Error::Decode(format!("{table} {id} is not as it should be").into()))
-    }
-}
-
-impl From<sqlx::Error> for DbError {
-    fn from(error: sqlx::Error) -> Self {
-        let constraint = error.as_database_error().and_then(|of_database| match of_database.kind() {
-            ErrorKind::UniqueViolation
-            | ErrorKind::ExclusionViolation
-            | ErrorKind::ForeignKeyViolation
-            | ErrorKind::CheckViolation => of_database.constraint().map(str::to_owned),
-            ErrorKind::NotNullViolation | ErrorKind::Other => None,
-            // What later versions of sqlx tell apart is no conflict that anybody here could name.
-            _ => None,
-        });
-        match (constraint, &error) {
-            (Some(constraint), _) => Self::Conflict { constraint },
-            (
-                None,
-                sqlx::Error::Io(_)
-                | sqlx::Error::Tls(_)
-                | sqlx::Error::Protocol(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed,
-            ) => Self::Unavailable(error),
-            (None, sqlx::Error::Database(of_database)) => match of_database.code().as_deref() {
-                Some(code) if is_passing(code) => Self::Unavailable(error),
-                Some(code) if is_of_value(code) => Self::Value(error),
-                Some(_) | None => Self::Statement(error),
-            },
-            (None, _) => Self::Statement(error),
-        }
-    }
-}
-
-/// Whether the same statement may succeed a moment later: connections that break, logins that are refused while a server
-/// fails over, a server that stops, starts, only reads or has no room, locks that were not to be had in time, transactions
-/// that stood in each other's way (appendix A of the manual of Postgres).
-fn is_passing(code: &str) -> bool {
-    matches!(code.get(..2), Some("08" | "28" | "3D" | "40" | "53" | "57"))
-        || matches!(code, "25006" | "55P03")
-}
-
-/// Data exceptions, and limits of the database such as the size of an index row.
-fn is_of_value(code: &str) -> bool {
-    matches!(code.get(..2), Some("22" | "54"))
-}
 
 /// Why the control plane does not start with this database.
 #[derive(Debug, thiserror::Error)]
@@ -340,6 +273,16 @@ async fn check_schema(connection: &mut PgConnection) -> Result<(), OpenError> {
 impl TenantTx {
     pub(crate) fn parts(&mut self) -> (&mut PgConnection, &TenantId) {
         (&mut self.transaction, &self.tenant)
+    }
+
+    /// For a moment with other eyes: those that see what other tenants have.
+    pub(crate) async fn look(&mut self) -> Result<&mut PgConnection, DbError> {
+        take_role(&mut self.transaction, "attach_system", "").await?;
+        Ok(&mut self.transaction)
+    }
+
+    pub(crate) async fn look_away(&mut self) -> Result<(), DbError> {
+        take_role(&mut self.transaction, "attach_app", self.tenant.as_str()).await
     }
 
     pub async fn commit(self) -> Result<(), DbError> {

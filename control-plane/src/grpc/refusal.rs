@@ -50,7 +50,7 @@ pub(super) fn db(error: &DbError) -> Status {
             tracing::warn!(error = %source, "the database is not available");
             Status::unavailable("the control plane's database is not available")
         }
-        DbError::Conflict { .. } | DbError::Value(_) | DbError::Statement(_) => {
+        DbError::Conflict { .. } | DbError::Full(_) | DbError::Value(_) | DbError::Statement(_) => {
             tracing::error!(error = ?error, "the database refused a call of an agent");
             Status::internal("the control plane's database refused it; its log says why")
         }

@@ -37,6 +37,8 @@ fn refused(error: DbError) -> OpError {
             "pool_membership_pool_id_fkey" => OpError::NotFound("pool"),
             _ => OpError::Exists("member of the pool"),
         },
-        error @ (DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => error.into(),
+        error @ (DbError::Full(_) | DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => {
+            error.into()
+        }
     }
 }

@@ -58,6 +58,8 @@ pub async fn create_join_token(
 fn refused(error: DbError) -> OpError {
     match error {
         DbError::Conflict { .. } => OpError::NotFound("pool"),
-        error @ (DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => error.into(),
+        error @ (DbError::Full(_) | DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => {
+            error.into()
+        }
     }
 }

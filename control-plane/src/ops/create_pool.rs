@@ -16,7 +16,9 @@ pub async fn create_pool(db: &Database, actor: &Actor, id: &PoolId, name: &str) 
         DbError::Conflict { .. } => {
             OpError::Invalid { field: "name", problem: "must have 1 to 200 characters" }
         }
-        error @ (DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => error.into(),
+        error @ (DbError::Full(_) | DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => {
+            error.into()
+        }
     })?;
     let entry = audit::Entry {
         actor,

@@ -35,7 +35,9 @@ pub async fn create_quota_store(
     let sealed = redis.as_ref().map(|(url, budget)| (url.as_str(), *budget));
     quota_stores::insert(tx.connection(), &store.id, sealed, version).await.map_err(|error| match error {
         DbError::Conflict { .. } => OpError::Exists("quota store"),
-        error @ (DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => error.into(),
+        error @ (DbError::Full(_) | DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => {
+            error.into()
+        }
     })?;
     let entry = audit::Entry {
         actor,

@@ -39,6 +39,8 @@ fn refused(error: DbError) -> OpError {
             "pool_membership_pool_id_fkey" => OpError::NotFound("pool"),
             _ => OpError::Invalid { field: "name", problem: "must have 1 to 200 characters" },
         },
-        error @ (DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => error.into(),
+        error @ (DbError::Full(_) | DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => {
+            error.into()
+        }
     }
 }

@@ -92,7 +92,10 @@ pub(crate) async fn join_agent(
     agents::insert(connection, &name.agent, &name.pool, join.host, now).await.map_err(
         |error| match error {
             DbError::Conflict { .. } => JoinError::Host,
-            error @ (DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => error.into(),
+            error @ (DbError::Full(_)
+            | DbError::Unavailable(_)
+            | DbError::Value(_)
+            | DbError::Statement(_)) => error.into(),
         },
     )?;
     join_tokens::use_up(connection, &hash, &name.agent, now).await?;

@@ -14,7 +14,9 @@ pub async fn set_access_rule(db: &Database, actor: &Actor, rule: &AccessRule) ->
     let version = heads::next_config(connection).await?;
     access_rules::put(connection, rule, version).await.map_err(|error| match error {
         DbError::Conflict { .. } => OpError::NotFound("tenant"),
-        error @ (DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => error.into(),
+        error @ (DbError::Full(_) | DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => {
+            error.into()
+        }
     })?;
     pools::touch_those_of(connection, tenant, version).await?;
     let permissions: Vec<_> = rule.permissions.iter().map(|of| of.name()).collect();

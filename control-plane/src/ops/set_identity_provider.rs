@@ -2,7 +2,7 @@
 
 use super::OpError;
 use crate::{
-    db::{Database, DbError, audit, heads, identity_providers, pools},
+    db::{Database, DbError, TenantTx, audit, heads, identity_providers, pools},
     domain::actor::Actor,
 };
 use attach_issuer::key_set::KeySet;
@@ -23,38 +23,59 @@ pub async fn set_identity_provider(
     actor: &Actor,
     said: v1::IdentityProvider,
 ) -> Result<(), OpError> {
-    let IdentityProvider { id, tenant, clock_skew, jwks, jwks_url, key_source, .. } =
-        IdentityProvider::try_from(said.clone())?;
+    let provider = IdentityProvider::try_from(said.clone())?;
+    check(&provider)?;
     // As gateways write it, who ask for the keys that are there.
-    let said = v1::IdentityProvider { jwks_url: jwks_url.map(String::from).unwrap_or_default(), ..said };
-    if clock_skew > MAX_CLOCK_SKEW {
-        return Err(OpError::Invalid { field: "clock_skew", problem: "must be at most 10 minutes" });
-    }
-    if jwks.is_some() && key_source == KeySource::ControlPlane {
-        let problem = "is the control plane, and jwks is given too: leave out one of them";
-        return Err(OpError::Invalid { field: "key_source", problem });
-    }
-    if let Some(jwks) = &jwks {
-        KeySet::parse(jwks.as_bytes()).map_err(|fault| Invalid {
-            path: "jwks".to_owned(),
-            problem: format!("can't be used: {fault}"),
-        })?;
-    }
-    let mut tx = db.tenant(tenant).await?;
+    let jwks_url = provider.jwks_url.as_ref().map(ToString::to_string).unwrap_or_default();
+    let said = v1::IdentityProvider { jwks_url, ..said };
+    let mut tx = db.tenant(provider.tenant.clone()).await?;
     let (connection, tenant) = tx.parts();
     let version = heads::next_config(connection).await?;
     let detail = json!({ "provider": said });
-    identity_providers::put(connection, tenant, &id, said, version).await.map_err(refused)?;
+    identity_providers::put(connection, tenant, &provider.id, said, version).await.map_err(refused)?;
     pools::touch_those_of(connection, tenant, version).await?;
     let entry = audit::Entry {
         actor,
         tenant: Some(tenant),
         action: "set_identity_provider",
-        target: id.as_str(),
+        target: provider.id.as_str(),
         detail,
     };
     audit::append(connection, entry).await?;
+    check_sharing(&mut tx, &provider).await?;
     Ok(tx.commit().await?)
+}
+
+fn check(provider: &IdentityProvider) -> Result<(), OpError> {
+    let IdentityProvider { clock_skew, jwks, key_source, .. } = provider;
+    if *clock_skew > MAX_CLOCK_SKEW {
+        return Err(OpError::Invalid { field: "clock_skew", problem: "must be at most 10 minutes" });
+    }
+    if jwks.is_some() && *key_source == KeySource::ControlPlane {
+        let problem = "is the control plane, and jwks is given too: leave out one of them";
+        return Err(OpError::Invalid { field: "key_source", problem });
+    }
+    if let Some(jwks) = jwks {
+        KeySet::parse(jwks.as_bytes()).map_err(|fault| Invalid {
+            path: "jwks".to_owned(),
+            problem: format!("can't be used: {fault}"),
+        })?;
+    }
+    Ok(())
+}
+
+/// Gateways refuse the whole configuration of a pool in which two providers disagree about whose a token is, so none is let
+/// in that would. The head of the configuration is locked by now, so nobody else sets one meanwhile.
+async fn check_sharing(tx: &mut TenantTx, provider: &IdentityProvider) -> Result<(), OpError> {
+    let IdentityProvider { tenant, id, issuer, audiences, .. } = provider;
+    let others = identity_providers::sharing(tx.look().await?, tenant, id, issuer, audiences).await?;
+    tx.look_away().await?;
+    let mut others = others.into_iter().flat_map(IdentityProvider::try_from);
+    if others.any(|other| !provider.reads_organisations_as(&other)) {
+        let problem = "and audience_claim must be those of the other providers with this issuer and audience";
+        return Err(Invalid { path: "claims.organisation".to_owned(), problem: problem.to_owned() }.into());
+    }
+    Ok(())
 }
 
 fn refused(error: DbError) -> OpError {
@@ -71,6 +92,8 @@ fn refused(error: DbError) -> OpError {
             }
             _ => OpError::Invalid { field: "settings", problem: "has more than a provider can have" },
         },
-        error @ (DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => error.into(),
+        error @ (DbError::Full(_) | DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => {
+            error.into()
+        }
     }
 }

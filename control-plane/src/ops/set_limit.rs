@@ -60,6 +60,8 @@ fn refused(error: DbError) -> OpError {
             "usage_limit_window_ms_check" => OpError::Invalid { field: "window", problem: WINDOW_PROBLEM },
             _ => OpError::Invalid { field: "amount", problem: "must be positive" },
         },
-        error @ (DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => error.into(),
+        error @ (DbError::Full(_) | DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => {
+            error.into()
+        }
     }
 }

@@ -24,7 +24,9 @@ pub async fn set_model(db: &Database, actor: &Actor, pool: &PoolId, model: &Mode
     check_names(tx.connection(), pool, model).await?;
     models::put(tx.connection(), pool, model, version).await.map_err(|error| match error {
         DbError::Conflict { .. } => OpError::Invalid { field: "max_output_tokens", problem: "is too large" },
-        error @ (DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => error.into(),
+        error @ (DbError::Full(_) | DbError::Unavailable(_) | DbError::Value(_) | DbError::Statement(_)) => {
+            error.into()
+        }
     })?;
     let targets: Vec<_> = model
         .targets

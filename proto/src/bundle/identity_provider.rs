@@ -43,6 +43,12 @@ impl IdentityProvider {
     pub const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(60);
     pub const DEFAULT_ALGORITHMS: [Algorithm; 2] = [Algorithm::Rs256, Algorithm::Es256];
     pub const DEFAULT_TOKEN_TYPES: [TokenType; 2] = [TokenType::AtJwt, TokenType::Jwt];
+
+    /// Whether the two, of one issuer and audience, read a token's audience and organisation at the same places. Else which
+    /// tenant a token calls for would depend on which of them is asked first.
+    pub fn reads_organisations_as(&self, other: &Self) -> bool {
+        self.claims.organisation == other.claims.organisation && self.audience_claim == other.audience_claim
+    }
 }
 
 /// Who asks an issuer for its keys.

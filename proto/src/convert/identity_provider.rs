@@ -234,9 +234,7 @@ fn check_shared(
         );
         return Err(Invalid::new(format!("identity_providers[{index}].audiences"), problem));
     }
-    if first.claims.organisation != second.claims.organisation
-        || first.audience_claim != second.audience_claim
-    {
+    if !second.reads_organisations_as(first) {
         let problem = format!(
             "and audience_claim must be those of identity_providers[{first_index}], which has the same issuer and \
              audience"

@@ -1,7 +1,7 @@
 //! What is wrong with a form.
 
 use super::super::error::Failure;
-use crate::ops::OpError;
+use crate::{db::DbError, ops::OpError};
 use attach_proto::Invalid;
 
 #[derive(Debug, Clone)]
@@ -31,6 +31,7 @@ impl Wrong {
             OpError::Contract(invalid) => Ok(invalid.into()),
             OpError::Exists(what) => Ok(Self::new("id", format!("is taken: there is such a {what} already"))),
             OpError::NotFound(what) => Ok(Self::new("", format!("There is no such {what} any more."))),
+            OpError::Db(DbError::Full(full)) => Ok(Self::new("", format!("{full}."))),
             error @ (OpError::Db(_) | OpError::NoRandomness(_) | OpError::Seal(_)) => Err(error.into()),
         }
     }

@@ -18,6 +18,8 @@ mod isolation;
 mod keys;
 mod order;
 mod predicates;
+mod room;
+mod sharing;
 mod trail;
 
 /// One server for all tests of this process, a database for each; the last to end stops it.
