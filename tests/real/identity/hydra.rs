@@ -1,17 +1,20 @@
 //! Ory Hydra. Its pages are somebody else's to make, so the test plays them by the administration's interface.
 
 use super::{
-    browser::USER,
+    browser::{Browser, USER},
     process::{Process, installed},
     provider::{Kind, Provider, SERVICE, SERVICE_SECRET, TERMINAL},
 };
 use attach_tests::{Client, free_port};
 use http::Method;
 use serde_json::{Value, json};
-use std::{process::Command, time::Duration};
+use std::{cell::RefCell, process::Command, time::Duration};
 
 /// Where its pages would be. Nobody listens there.
 const PAGES: &str = "http://127.0.0.1:9";
+
+/// Where it sends a browser that has signed in. Nobody listens there.
+pub(super) const CALLBACK: &str = "http://127.0.0.1:9/callback";
 
 pub(super) async fn start() -> Option<Provider> {
     let home = installed("hydra")?;
@@ -72,6 +75,21 @@ pub(super) async fn rotate(provider: &Provider) {
     let key = json!({"alg": "RS256", "use": "sig", "kid": "another"});
     let made = admin(provider).post("/admin/keys/hydra.jwt.access-token", &key).await;
     assert_eq!(made.status, 201, "{}", made.text());
+}
+
+/// What a browser brings back that goes through the whole sign-in.
+pub(super) async fn code_of_sign_in(provider: &Provider, query: &str) -> String {
+    let address = format!("http://127.0.0.1:{}/oauth2/auth?{query}", provider.port);
+    let code = RefCell::new(None);
+    let elsewhere = async |url: &str| {
+        let Some(brought) = url.strip_prefix(CALLBACK) else { return instead_of_a_page(provider, url).await };
+        let found = brought.trim_start_matches('?').split('&').find_map(|pair| pair.strip_prefix("code="));
+        *code.borrow_mut() = found.map(str::to_owned);
+        // A page at which the browser may stop.
+        Some(format!("http://127.0.0.1:{}/health/ready", provider.admin_port))
+    };
+    let page = Browser::default().sign_in(&address, elsewhere).await;
+    code.take().unwrap_or_else(|| panic!("no code at {}: {}", page.url, page.answer.text()))
 }
 
 /// The person signs in, and agrees to all that was asked for; then the browser is sent on.

@@ -138,44 +138,74 @@ async fn nothing_but_access_tokens_is_served(
         ("refresh_token", &refresh_token),
         ("client_id", TERMINAL),
     ]);
-    let client = Client::new(provider.port).with_header("content-type", "application/x-www-form-urlencoded");
-    let answer = client.post_raw(provider.token_path(), form).await.json();
+    let answer = form_client(provider).post_raw(provider.token_path(), form).await.json();
     let id_token = answer["id_token"].as_str().unwrap_or_else(|| panic!("{answer:#}"));
     describe(world, provider, "ID token of a refresh", id_token);
     assert_eq!(part(id_token, 1)["aud"].as_str().or(part(id_token, 1)["aud"][0].as_str()), Some(TERMINAL));
     let expected = if provider.has_access_tokens() { 401 } else { 200 };
     assert_eq!(asked(gateway, id_token).await, expected, "an ID token of a refresh");
-    if provider.has_device_flow() {
-        let id_token = id_token_of_sign_in(provider).await;
-        describe(world, provider, "ID token of a sign-in", &id_token);
-        assert_eq!(asked(gateway, &id_token).await, 401, "an ID token of a sign-in");
-    }
+    let id_token = id_token_of_sign_in(provider).await;
+    describe(world, provider, "ID token of a sign-in", &id_token);
+    assert_eq!(asked(gateway, &id_token).await, 401, "an ID token of a sign-in");
     if let Some(rotated) = answer["refresh_token"].as_str() {
         assert_eq!(asked(gateway, rotated).await, 401, "a refresh token");
     }
 }
 
-/// Signs in as a device would (RFC 8628), for `attach-gateway token` shows nobody an ID token.
+/// The pair of RFC 7636, appendix B.
+const CODE_VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CODE_CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+/// Signs in without `attach-gateway token`, which shows nobody an ID token.
 async fn id_token_of_sign_in(provider: &Provider) -> String {
-    let client = Client::new(provider.port).with_header("content-type", "application/x-www-form-urlencoded");
-    // The pair of RFC 7636, appendix B.
+    let grant =
+        if provider.has_device_flow() { device_grant(provider).await } else { code_grant(provider).await };
+    let answer = form_client(provider).post_raw(provider.token_path(), grant).await.json();
+    answer["id_token"].as_str().unwrap_or_else(|| panic!("{answer:#}")).to_owned()
+}
+
+fn form_client(provider: &Provider) -> Client {
+    Client::new(provider.port).with_header("content-type", "application/x-www-form-urlencoded")
+}
+
+/// As a device would (RFC 8628).
+async fn device_grant(provider: &Provider) -> String {
     let form = encoded(&[
         ("client_id", TERMINAL),
         ("scope", "openid profile email"),
         ("code_challenge_method", "S256"),
-        ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+        ("code_challenge", CODE_CHALLENGE),
     ]);
-    let device = client.post_raw(provider.device_path(), form).await.json();
+    let device = form_client(provider).post_raw(provider.device_path(), form).await.json();
     let text = |name: &str| device[name].as_str().unwrap_or_else(|| panic!("{name}: {device:#}")).to_owned();
     provider.sign_in(&text("verification_uri_complete")).await;
-    let form = encoded(&[
+    encoded(&[
         ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
         ("device_code", &text("device_code")),
-        ("code_verifier", "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"),
+        ("code_verifier", CODE_VERIFIER),
         ("client_id", TERMINAL),
+    ])
+}
+
+/// As an application would (RFC 6749 section 4.1, RFC 7636).
+async fn code_grant(provider: &Provider) -> String {
+    let query = encoded(&[
+        ("response_type", "code"),
+        ("client_id", TERMINAL),
+        ("redirect_uri", hydra::CALLBACK),
+        ("scope", "openid"),
+        ("state", "of-this-test-alone"),
+        ("code_challenge_method", "S256"),
+        ("code_challenge", CODE_CHALLENGE),
     ]);
-    let answer = client.post_raw(provider.token_path(), form).await.json();
-    answer["id_token"].as_str().unwrap_or_else(|| panic!("{answer:#}")).to_owned()
+    let code = hydra::code_of_sign_in(provider, &query).await;
+    encoded(&[
+        ("grant_type", "authorization_code"),
+        ("code", &code),
+        ("redirect_uri", hydra::CALLBACK),
+        ("code_verifier", CODE_VERIFIER),
+        ("client_id", TERMINAL),
+    ])
 }
 
 /// A caller goes on and on while the provider takes another key, and somebody comes with a token that it has signed.
