@@ -57,10 +57,13 @@ build_programs() {
   case $target in /*) ;; *) target=$PWD/$target ;; esac
   # From the root, for its toolchain file and cargo settings are found by the working directory.
   [ "$standalone" = yes ] || set -- -p attach-control-plane
+  # A group of its own, for whoever ends cargo ends its compilers as well.
+  set -m
   (cd "$root" && exec cargo build --release --locked -p attach-gateway -p attach-demo "$@" --target-dir "$target") \
     >"$state/build.log" 2>&1 </dev/null 9>&- &
   cargo_pid=$!
-  trap 'kill "$cargo_pid" 2>/dev/null || true; exit 130' INT TERM
+  set +m
+  trap 'kill -- "-$cargo_pid" 2>/dev/null || true; exit 130' INT TERM
   show_progress "$cargo_pid" "$started"
   wait "$cargo_pid" || status=$?
   trap - INT TERM

@@ -110,11 +110,15 @@ impl SignInArgs {
         let mut missing = Vec::new();
         let mut need = |value: Option<String>, flag: &str, name: &str| {
             value.unwrap_or_else(|| {
-                missing.push(Problem::new(
-                    flag,
-                    "is missing",
-                    format!("Give it, or set {name}; a gateway that tells it is named by its URL."),
-                ));
+                let problem = match gateway {
+                    Some(_) => "is missing, and the gateway does not tell it",
+                    None => "is missing",
+                };
+                let remedy = match gateway {
+                    Some(_) => format!("Give it, or set {name} here or where the gateway is."),
+                    None => format!("Give it, or set {name}; a gateway that tells it is named by its URL."),
+                };
+                missing.push(Problem::new(flag, problem, remedy));
                 String::new()
             })
         };

@@ -318,6 +318,9 @@ fn say_hello(snapshot: &Snapshot, address: std::net::SocketAddr, settings: &Sett
     } else if bundle.identity_providers.is_empty() && !snapshot.has_did_callers() {
         tracing::warn!("there is no API key and no identity provider: nobody can call");
     }
+    if bundle.limits.is_empty() {
+        tracing::warn!("there is no limit: callers may use as much as the engines give");
+    }
     for limit in &bundle.limits {
         tracing::info!(
             "limit {}: {} {:?} per {:?}, {:?}",

@@ -105,7 +105,7 @@ impl Said {
         let Explanation { kind, accepted, checks, caller, verified, at: _, bundle_revision } = explanation;
         let (verdict, class) = if accepted { ("taken", "good") } else { ("refused", "bad") };
         let kind = if kind.is_empty() { "no credential" } else { &kind };
-        let doubt = " Its signature was not verified: what is quoted of it is its own word.";
+        let doubt = " It was not verified: what is quoted of it is its own word.";
         let doubt = if accepted || verified { "" } else { doubt };
         let lists = if caller.is_empty() { Vec::new() } else { vec![list("Whom it proves", caller)] };
         Self {

@@ -93,10 +93,12 @@ fn explain_other(what: &str, args: &ExplainArgs, out: &mut dyn Write) -> anyhow:
     match explain::ask(state, what) {
         Ok(explanation) if explanation.verified && *json => print::json(&explanation, out),
         Ok(explanation) if explanation.verified => print::explanation(&explanation, out),
-        Ok(_) | Err(_) => bail!(
+        Ok(_) => bail!(
             "no refusal with this id in {}, and no API key of the gateway; a request that was served is shown by \
              `attach-gateway usage --events --request-id ID`",
             state.display()
         ),
+        // Whoever looks into the wrong folder finds no gateway either.
+        Err(error) => Err(error).with_context(|| format!("no refusal with this id in {}", state.display())),
     }
 }

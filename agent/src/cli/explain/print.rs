@@ -27,7 +27,7 @@ pub(super) fn explanation(explanation: &Explanation, out: &mut dyn Write) -> any
         check(made, out)?;
     }
     if !accepted && !verified {
-        writeln!(out, "\nIts signature was not verified: what is quoted of it is its own word.")?;
+        writeln!(out, "\nIt was not verified: what is quoted of it is its own word.")?;
     }
     if !caller.is_empty() {
         writeln!(out)?;
