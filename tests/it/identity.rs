@@ -178,6 +178,16 @@ async fn a_gateway_starts_from_the_keys_on_its_disk_while_the_issuer_is_down() {
     let mut gateway = Setup::new().with_issuer(&issuer).with_engine(&engine).start().await;
     let token = issuer.token("alice");
     assert_eq!(gateway.client().with_bearer(&token).post("/v1/chat/completions", &chat()).await.status, 200);
+    // Beside the answer, which does not wait for the disk.
+    let folder = gateway.state().join("jwks");
+    attach_tests::eventually("the keys are on the disk", std::time::Duration::from_secs(10), async || {
+        let mut files = std::fs::read_dir(&folder).ok()?;
+        files.find(|file| {
+            file.as_ref().is_ok_and(|it| it.path().extension().is_some_and(|name| name == "json"))
+        })
+    })
+    .await
+    .unwrap();
     issuer.break_down(true);
 
     let gateway = gateway.restart_after_kill().await;
